@@ -1,0 +1,255 @@
+"""A catalog that is a folder of YAML manifests, watched, with statuses in the data folder.
+
+Manifests may be anywhere below the folder except in hidden folders. REST writes go to `managed/`;
+files that people wrote are never touched. Classes in `custom_infer/` are offered as models.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+import yaml
+from watchfiles import Change, awatch
+
+from captionfleet.catalog.custom_folder import offered_models
+from captionfleet.catalog.protocol import Conflict, NotFound
+from captionfleet.resources import (
+    KINDS,
+    InvalidManifest,
+    Manifest,
+    ModelManifest,
+    PoolManifest,
+    parse_manifest,
+)
+from captionfleet.resources.base import Resource
+
+log = structlog.get_logger()
+
+MANAGED = "managed"
+_SUFFIXES = (".yaml", ".yml", ".json")
+_LARGEST_MANIFEST = 2**20
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One accepted manifest and the file it stands in."""
+
+    manifest: Manifest
+    file: Path
+
+
+@dataclass
+class _Seen:
+    """What one reading of the folder gave."""
+
+    found: dict[tuple[str, str], _Found] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+class FolderCatalog:
+    """See Catalog. `data` holds statuses and generations; `custom` the folder of custom models."""
+
+    def __init__(self, folder: Path, data: Path, custom: Path | None = None) -> None:
+        self.folder = folder.resolve()
+        self.custom = (custom or custom_folder(self.folder)).resolve()
+        self._statuses = data.resolve() / "status"
+        self._known: dict[tuple[str, str], tuple[int, str, str]] = {}
+        self._seen = _Seen()
+        self.refresh()
+
+    def models(self) -> dict[str, ModelManifest]:
+        return {
+            f.manifest.name: f.manifest
+            for f in self._seen.found.values()
+            if isinstance(f.manifest, ModelManifest)
+        }
+
+    def pools(self) -> dict[str, PoolManifest]:
+        return {
+            f.manifest.name: f.manifest
+            for f in self._seen.found.values()
+            if isinstance(f.manifest, PoolManifest)
+        }
+
+    def problems(self) -> list[str]:
+        return list(self._seen.problems)
+
+    async def watch(self) -> AsyncIterator[None]:
+        yield
+        self._statuses.mkdir(parents=True, exist_ok=True)
+        places = [p for p in (self.folder, self.custom, self._statuses) if p.is_dir()]
+        async for _ in awatch(*places, watch_filter=_is_ours, debounce=200, step=50):
+            await asyncio.to_thread(self.refresh)
+            yield
+
+    def refresh(self) -> None:
+        """Read the folder anew. Kept apart from watch() so that a caller may insist."""
+        seen = _read(self.folder, self.custom)
+        for key, each in seen.found.items():
+            seen.found[key] = _Found(self._dressed(each.manifest), each.file)
+        self._seen = seen
+
+    async def put(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
+        manifest = parse_manifest(manifest.as_manifest())
+        own = self.folder / MANAGED / f"{manifest.kind}-{manifest.name}.yaml"
+        there = self._seen.found.get((manifest.kind, manifest.name))
+        if there and there.file != own:
+            raise Conflict(
+                f"{manifest.kind} {manifest.name} is defined in {there.file}: change that file"
+            )
+        if not dry_run:
+            document = manifest.as_manifest()
+            document.pop("status", None)
+            for written_by_catalog in ("generation", "creationTimestamp", "uid"):
+                document["metadata"].pop(written_by_catalog, None)
+            own.parent.mkdir(parents=True, exist_ok=True)
+            _replace(own, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+            self.refresh()
+            return self._seen.found[(manifest.kind, manifest.name)].manifest
+        return manifest
+
+    async def delete(self, kind: str, name: str) -> None:
+        there = self._seen.found.get((kind, name))
+        if there is None:
+            raise NotFound(f"there is no {kind} named {name}")
+        if there.file.parent != self.folder / MANAGED:
+            raise Conflict(f"{kind} {name} is defined in {there.file}: remove it there")
+        there.file.unlink()
+        self.refresh()
+
+    async def write_status(self, kind: str, name: str, status: Resource) -> None:
+        file = self._statuses / kind / f"{name}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _replace(file, json.dumps(status.as_manifest(), indent=1))
+
+    def _dressed(self, manifest: Manifest) -> Manifest:
+        """Add what a catalog adds: generation, age, uid, status."""
+        key = (manifest.kind, manifest.name)
+        digest = _digest(manifest)
+        generation, last_digest, since = self._known.get(key, (1, digest, _now()))
+        if digest != last_digest:
+            generation += 1
+        self._known[key] = (generation, digest, since)
+        metadata = manifest.metadata.model_copy(
+            update={"generation": generation, "creation_timestamp": since}
+        )
+        return manifest.model_copy(update={"metadata": metadata, "status": self._status(manifest)})
+
+    def _status(self, manifest: Manifest) -> Resource | None:
+        file = self._statuses / manifest.kind / f"{manifest.name}.json"
+        type_ = KINDS[manifest.kind].model_fields["status"].annotation
+        try:
+            document = json.loads(file.read_text())
+            return next(t for t in type_.__args__ if t is not type(None)).model_validate(document)  # type: ignore[union-attr, no-any-return]
+        except (OSError, ValueError):
+            return None  # not written yet, or by another version: the operator writes it anew
+
+
+def custom_folder(folder: Path) -> Path:
+    """FOLDER/custom_infer if it is there, else ./custom_infer."""
+    return folder / "custom_infer" if (folder / "custom_infer").is_dir() else Path("custom_infer")
+
+
+def read_manifests(file: Path) -> list[Manifest]:
+    """All manifests of one file. Raises InvalidManifest with the file's name in each sentence."""
+    manifests, problems = _read_file(file)
+    if problems:
+        raise InvalidManifest(problems)
+    return manifests
+
+
+def _read(folder: Path, custom: Path) -> _Seen:
+    seen = _Seen()
+    for file in sorted(_files(folder)):
+        manifests, problems = _read_file(file)
+        seen.problems.extend(problems)
+        for manifest in manifests:
+            first = seen.found.get((manifest.kind, manifest.name))
+            if first:
+                seen.problems.append(
+                    f"{file}: {manifest.kind} {manifest.name} is already defined in {first.file}; "
+                    "the first one counts: rename or remove this one"
+                )
+            else:
+                seen.found[(manifest.kind, manifest.name)] = _Found(
+                    _anchored(manifest, file.parent), file
+                )
+    for model, file in offered_models(custom, seen.problems):
+        seen.found.setdefault((model.kind, model.name), _Found(model, file))
+    return seen
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        folders[:] = [f for f in folders if not f.startswith(".") and f != "custom_infer"]
+        for name in files:
+            if name.endswith(_SUFFIXES) and not name.startswith("."):
+                file = Path(place) / name
+                if not name.endswith(".json") or b"captionfleet.io/" in file.read_bytes()[:65536]:
+                    yield file
+
+
+def _read_file(file: Path) -> tuple[list[Manifest], list[str]]:
+    manifests: list[Manifest] = []
+    problems: list[str] = []
+    try:
+        if file.stat().st_size > _LARGEST_MANIFEST:
+            return [], [f"{file}: larger than 1 MiB, which no manifest is"]
+        documents = list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return [], [f"{file}: not readable as YAML: {' '.join(str(error).split())}"]
+    for document in documents:
+        if document is None or not _claims_to_be_ours(document):
+            continue
+        try:
+            manifests.append(parse_manifest(document))
+        except InvalidManifest as error:
+            name = (document.get("metadata") or {}).get("name", "without a name")
+            problems.extend(f"{file}: {document.get('kind')} {name}: {p}" for p in error.problems)
+    return manifests, problems
+
+
+def _claims_to_be_ours(document: Any) -> bool:
+    """A folder may hold other people's YAML too; only what names our API is judged."""
+    return isinstance(document, dict) and str(document.get("apiVersion", "")).startswith(
+        "captionfleet.io/"
+    )
+
+
+def _anchored(manifest: Manifest, folder: Path) -> Manifest:
+    """Make a relative spec.source.volume.path absolute: it starts at the manifest's folder."""
+    if not isinstance(manifest, ModelManifest) or not manifest.spec.source:
+        return manifest
+    volume = manifest.spec.source.volume
+    if volume is None or Path(volume.path).is_absolute():
+        return manifest
+    absolute = volume.model_copy(update={"path": str((folder / volume.path).resolve())})
+    source = manifest.spec.source.model_copy(update={"volume": absolute})
+    return manifest.model_copy(update={"spec": manifest.spec.model_copy(update={"source": source})})
+
+
+def _digest(manifest: Manifest) -> str:
+    return hashlib.sha256(manifest.spec.model_dump_json().encode()).hexdigest()
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write so that a reader sees the old text or the new, never a part."""
+    fresh = file.with_name(f".{file.name}.{os.getpid()}")
+    fresh.write_text(text)
+    fresh.replace(file)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _is_ours(_: Change, path: str) -> bool:
+    name = path.rsplit("/", 1)[-1]
+    return not name.startswith(".") and name.endswith((*_SUFFIXES, ".py"))

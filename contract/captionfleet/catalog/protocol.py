@@ -1,0 +1,48 @@
+"""Where models and pools are read from: the promise that every catalog keeps.
+
+The api, the worker and the planner meet this protocol and never know what is behind it.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from captionfleet.resources import Manifest, ModelManifest, PoolManifest
+from captionfleet.resources.base import Resource
+
+
+class CatalogError(Exception):
+    """Something the caller asked of the catalog could not be done; the message says why."""
+
+
+class NotFound(CatalogError):
+    """There is no such resource."""
+
+
+class Conflict(CatalogError):
+    """The resource belongs to somebody else, for example a file that a person wrote."""
+
+
+class Catalog(Protocol):
+    """Models and pools with their statuses."""
+
+    def models(self) -> dict[str, ModelManifest]:
+        """The accepted models by name, as last seen, status included."""
+
+    def pools(self) -> dict[str, PoolManifest]:
+        """The accepted pools by name, as last seen, status included."""
+
+    def problems(self) -> list[str]:
+        """Sentences about manifests that were refused, each naming its place, field and remedy."""
+
+    async def watch(self) -> AsyncIterator[None]:
+        """Yield once at the start and after every change of a spec or a status."""
+        yield
+
+    async def put(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
+        """Create or replace a resource. Raises Conflict, or InvalidManifest."""
+
+    async def delete(self, kind: str, name: str) -> None:
+        """Raises NotFound, or Conflict."""
+
+    async def write_status(self, kind: str, name: str, status: Resource) -> None:
+        """For the operator alone. A resource that is gone meanwhile is no error."""

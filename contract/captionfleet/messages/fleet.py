@@ -1,0 +1,156 @@
+"""How workers, the operator and the apis tell each other how things are and should be."""
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from captionfleet.messages.base import Message
+
+
+class CopyState(StrEnum):
+    DOWNLOADING = "downloading"
+    LOADING = "loading"
+    READY = "ready"
+    UNLOADING = "unloading"
+    FAILED = "failed"
+
+
+class Copy(Message):
+    """A model on a worker, as the worker sees it."""
+
+    model: str
+    state: CopyState
+    fingerprint: str
+    """ModelSpec.fingerprint() of the spec it was made from."""
+    revision: str | None = None
+    reason: str | None = None
+    """One word, when failed: LoadFailed, SmokeTestFailed, OutOfMemory, CodeError, ..."""
+    message: str | None = None
+    """For people: why it failed, or how far it is."""
+    retry_in_seconds: float | None = None
+    """When failed: seconds until the worker tries again."""
+    state_seconds: float = 0
+    """Seconds in this state."""
+    memory_bytes: int | None = None
+    load_seconds: float | None = None
+    rates: dict[int, float] = {}
+    """Measured pictures per second, by batch size."""
+    median_seconds: float | None = None
+    """Median seconds per picture over the last 100."""
+    max_batch_size: int = 1
+    consuming: bool = False
+    """Its consumer is open."""
+    idle_seconds: float = 0
+    """Seconds since it last had work."""
+
+    def best_rate(self) -> tuple[int, float] | None:
+        """(batch size, pictures per second) of the fastest batch size measured so far."""
+        return max(self.rates.items(), key=lambda item: item[1]) if self.rates else None
+
+
+class CustomClass(Message):
+    """A CustomModel that a worker found in its custom_infer folder."""
+
+    entrypoint: str
+    sha256: str
+
+
+class Generation(Message):
+    """Age of an assignment: a later incarnation of the operator wins, then the counter."""
+
+    incarnation: str
+    counter: int
+
+
+class Heartbeat(Message):
+    """Sent by every worker, every 2 s and on change, to the heartbeats exchange."""
+
+    worker: str
+    pool: str
+    incarnation: str
+    host: str
+    pid: int
+    device: str
+    """CPU or GPU."""
+    device_name: str = ""
+    memory_total: int
+    """Bytes that copies may use here: of the GPU on a GPU worker, else of the cgroup or host."""
+    memory_used: int
+    sent_at: float
+    """Unix seconds by the worker's clock: for age use the time of arrival."""
+    cached: list[str] = []
+    """Models whose files are here."""
+    custom: list[CustomClass] = []
+    copies: list[Copy] = []
+    held: list[str] = []
+    """Attempt tokens taken from the broker and not answered."""
+    running: list[str] = []
+    """Those of them that an engine works on now."""
+    assignment: Generation | None = None
+    draining: bool = False
+    gone: bool = False
+    """The last heartbeat of a worker that ends."""
+
+
+class OperatorHeartbeat(Message):
+    """Sent by the operator, every 2 s and on change, to the same exchange: why models wait."""
+
+    operator: str
+    incarnation: str
+    waiting: dict[str, str]
+    """Model -> one sentence that says why its tasks wait, with live numbers."""
+    pools: dict[str, str] = {}
+    """Pool -> what it is doing, in one sentence."""
+
+
+class Wanted(StrEnum):
+    LOADED = "loaded"
+    CACHED = "cached"
+    ABSENT = "absent"
+
+
+class ModelAssignment(Message):
+    """What one worker shall do about one model."""
+
+    state: Wanted
+    fingerprint: str
+    spec: dict[str, Any]
+    """The ModelSpec in manifest form, with volume paths made absolute."""
+
+
+class Assignment(Message):
+    """The whole wanted state of one worker. What is not named shall not be loaded.
+
+    Carries specs and later credentials: never log it.
+    """
+
+    worker: str
+    generation: Generation
+    models: dict[str, ModelAssignment]
+
+
+class ModelDemand(Message):
+    pending: int = 0
+    """Tasks waiting in the database."""
+    released: int = 0
+    """Tasks on the broker or at a worker."""
+
+    @property
+    def total(self) -> int:
+        return self.pending + self.released
+
+
+class Demand(Message):
+    """Sent by every api, every 2 s and at once when a model's work begins."""
+
+    backend: str
+    """The api's results queue: two apis of one database send the same, and count once."""
+    models: dict[str, ModelDemand] = Field(default_factory=dict)
+
+
+def decode_heartbeat(body: bytes) -> Heartbeat | OperatorHeartbeat:
+    """Raises pydantic.ValidationError on a body that is neither."""
+    if b'"operator"' in body[:40]:
+        return OperatorHeartbeat.model_validate_json(body)
+    return Heartbeat.model_validate_json(body)

@@ -1,0 +1,135 @@
+"""Makes crds/*.yaml from the types: `python -m captionfleet.resources.crd crds`.
+
+Pydantic's JSON schema is rewritten into the structural form that Kubernetes takes.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from captionfleet.resources.manifest import ModelManifest, PoolManifest
+from captionfleet.resources.rules import VALIDATIONS, resolve
+
+_KEPT = (
+    "type", "description", "default", "enum", "pattern", "minimum", "maximum", "minLength",
+    "maxLength", "minItems", "maxItems", "maxProperties", VALIDATIONS,
+)  # fmt: skip
+
+_MODEL_COLUMNS = [
+    ("READY", "string", ".status.conditions[?(@.type=='Ready')].status", 0),
+    ("STATUS", "string", ".status.phase", 0),
+    ("COPIES", "string", ".status.copies.summary", 0),
+    ("QUEUED", "integer", ".status.queue.total", 0),
+    ("WAIT", "string", ".status.queue.wait", 0),
+    ("AGE", "date", ".metadata.creationTimestamp", 0),
+    ("SOURCE", "string", ".status.source", 1),
+    ("REVISION", "string", ".status.revision.active", 1),
+    ("P50", "number", ".status.performance.p50Seconds", 1),
+    ("MESSAGE", "string", ".status.message", 1),
+]
+_POOL_COLUMNS = [
+    ("DEVICE", "string", ".spec.device.type", 0),
+    ("READY", "string", ".status.summary", 0),
+    ("DESIRED", "integer", ".status.desiredReplicas", 0),
+    ("MIN", "integer", ".spec.autoscaling.minReplicas", 0),
+    ("MAX", "integer", ".spec.autoscaling.maxReplicas", 0),
+    ("MODELS", "integer", ".status.modelsLoaded", 0),
+    ("WAIT", "string", ".status.wait", 0),
+    ("AGE", "date", ".metadata.creationTimestamp", 0),
+]
+
+
+def crds() -> dict[str, dict[str, Any]]:
+    """File name -> CustomResourceDefinition."""
+    return {
+        "captionmodels.yaml": _crd(ModelManifest, "captionmodels", "capm", _MODEL_COLUMNS),
+        "captionworkerpools.yaml": _crd(PoolManifest, "captionworkerpools", "capw", _POOL_COLUMNS),
+    }
+
+
+def render(crd: dict[str, Any]) -> str:
+    head = "# Generated from contract/captionfleet/resources by `make crds`. Do not edit.\n"
+    return head + yaml.safe_dump(crd, sort_keys=False, width=100)
+
+
+def _crd(
+    manifest: type[BaseModel], plural: str, short: str, columns: list[tuple[str, str, str, int]]
+) -> dict[str, Any]:
+    kind = manifest.model_fields["kind"].default
+    root = manifest.model_json_schema(by_alias=True)
+    schema = {
+        "type": "object",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string", "description": "captionfleet.io/v1alpha1"},
+            "kind": {"type": "string", "description": kind},
+            "metadata": {"type": "object"},
+            "spec": _structural(root, root["properties"]["spec"])
+            | {"description": f"What a {kind} should be."},
+            "status": _structural(root, root["properties"]["status"])
+            | {"description": f"What a {kind} is. Written by the operator alone."},
+        },
+        VALIDATIONS: root[VALIDATIONS],
+    }  # fmt: skip
+    schema["properties"]["status"].pop("default", None)
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.captionfleet.io"},
+        "spec": {
+            "group": "captionfleet.io",
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind,
+                "plural": plural,
+                "singular": kind.lower(),
+                "shortNames": [short],
+                "categories": ["captioning"],
+            },
+            "versions": [
+                {
+                    "name": "v1alpha1",
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [
+                        {"name": n, "type": t, "jsonPath": p} | ({"priority": w} if w else {})
+                        for n, t, p, w in columns
+                    ],
+                    "schema": {"openAPIV3Schema": schema},
+                }
+            ],
+        },
+    }
+
+
+def _structural(root: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """One node without references, titles and null alternatives; lists and maps followed."""
+    schema = resolve(root, schema)
+    out = {key: schema[key] for key in _KEPT if key in schema and schema[key] is not None}
+    if "exclusiveMinimum" in schema:
+        out |= {"minimum": schema["exclusiveMinimum"], "exclusiveMinimum": True}
+    if "properties" in schema:
+        out["properties"] = {
+            name: _structural(root, part) for name, part in schema["properties"].items()
+        }
+        if schema.get("required"):
+            out["required"] = schema["required"]
+    if isinstance(schema.get("additionalProperties"), dict):
+        out["additionalProperties"] = _structural(root, schema["additionalProperties"])
+    if "items" in schema:
+        out["items"] = _structural(root, schema["items"])
+    return out
+
+
+def main(folder: str) -> None:
+    for name, crd in crds().items():
+        Path(folder).mkdir(exist_ok=True)
+        (Path(folder) / name).write_text(render(crd))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,232 @@
+"""CaptionModel.spec: one captioner, where its weights or code come from and how it is run."""
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from captionfleet.resources.base import (
+    LabelSelector,
+    Quantity,
+    Resource,
+    quantity_bytes,
+    rule,
+    rules,
+)
+
+ShortText = Annotated[str, StringConstraints(max_length=253)]
+Text = Annotated[str, StringConstraints(max_length=4096)]
+Patterns = Annotated[list[ShortText], Field(max_length=32)]
+
+
+class HuggingFaceSource(Resource):
+    repo: Annotated[
+        str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$", min_length=3, max_length=193)
+    ]
+    """Repository on the hub, as owner/name."""
+    revision: ShortText = "main"
+    """Commit, tag or branch. A 40-digit commit never changes under you."""
+    endpoint: ShortText | None = None
+    """Address of the hub, for a mirror. Default: the worker's HF_ENDPOINT, else the public hub."""
+    allow_patterns: Patterns = []
+    """Fetch only files that match one of these globs. Empty: what loading needs."""
+    ignore_patterns: Patterns = []
+    """Never fetch files that match one of these globs."""
+
+
+class VolumeSource(Resource):
+    path: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    """Folder with the model's files; a relative path starts at the manifest's own folder."""
+
+
+class Source(Resource):
+    model_config = rules(
+        rule(
+            "!(has(self.huggingFace) && has(self.volume))",
+            "source takes at most one of huggingFace and volume: remove one of them",
+        ),
+        rule(
+            "has(self.huggingFace) || has(self.volume)",
+            "source is empty: name source.huggingFace.repo or source.volume.path",
+        ),
+    )
+    hugging_face: HuggingFaceSource | None = None
+    """Weights from a Hugging Face hub."""
+    volume: VolumeSource | None = None
+    """Weights from a folder the worker can read."""
+
+
+class Custom(Resource):
+    entrypoint: Annotated[
+        str,
+        StringConstraints(
+            pattern=r"^[A-Za-z_][\w]*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$", max_length=253
+        ),
+    ]
+    """`module:Class` of a CustomModel in the worker's custom_infer folder."""
+    kwargs: Annotated[dict[ShortText, ShortText], Field(max_length=32)] = {}
+    """Arguments for the class, as text."""
+
+
+class DType(StrEnum):
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+
+
+class Loader(Resource):
+    dtype: DType = DType.AUTO
+    """Number format of the weights. auto: float32 on a CPU, bfloat16 on a GPU."""
+    allow_pickle: bool = False
+    """Also load .bin checkpoints. They can run code while loading: only from authors you trust."""
+
+
+class Generation(Resource):
+    prompt: Text = ""
+    """What the model is asked. Empty: the model's own way (none, or a plain request)."""
+    system_prompt: Text = ""
+    """System message, for chat models only."""
+    max_new_tokens: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Longest caption, in tokens. A caption cut here is marked finish=length."""
+    min_new_tokens: Annotated[int, Field(ge=0, le=4096)] | None = None
+    """Shortest caption, in tokens."""
+    num_beams: Annotated[int, Field(ge=1, le=16)] = 1
+    """Beams of beam search. 1 is greedy, and fastest."""
+    do_sample: bool = False
+    """Sample instead of taking the likeliest token."""
+    temperature: Annotated[float, Field(gt=0, le=10)] = 1.0
+    """Randomness of sampling; needs doSample."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Sample among the likeliest tokens that add up to this probability."""
+    top_k: Annotated[int, Field(ge=0, le=100000)] | None = None
+    """Sample among this many likeliest tokens."""
+    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    """Above 1 discourages repeating tokens."""
+    no_repeat_ngram_size: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Never repeat a run of this many tokens."""
+    length_penalty: Annotated[float, Field(ge=-10, le=10)] | None = None
+    """Beam search only: above 0 favors longer captions."""
+    seed: Annotated[int, Field(ge=0, le=4294967295)] | None = None
+    """Seed of sampling. A seeded picture runs in a batch of its own, to be repeatable."""
+
+
+class PromptPreset(Resource):
+    name: Annotated[str, StringConstraints(min_length=1, max_length=63)]
+    """Short name, shown as a column head."""
+    text: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    """The prompt itself."""
+
+
+class Batching(Resource):
+    max_batch_size: Annotated[int, Field(ge=1, le=512)] = 8
+    """Most pictures captioned in one go."""
+
+
+class Device(StrEnum):
+    ANY = "Any"
+    CPU = "CPU"
+    GPU = "GPU"
+
+
+class Requirements(Resource):
+    device: Device = Device.ANY
+    """Kind of worker this model may run on."""
+    memory: Quantity | None = None
+    """Main memory one copy needs. Default: estimated from the weights, then measured."""
+    gpu_memory: Quantity | None = None
+    """GPU memory one copy needs. Default: estimated from the weights, then measured."""
+
+    def bytes_on(self, device: str) -> int | None:
+        """The stated need in bytes on a worker of this device type, if one is stated."""
+        stated = self.gpu_memory if device == "GPU" else self.memory
+        return quantity_bytes(stated) if stated else None
+
+
+class ResidencyPolicy(StrEnum):
+    ON_DEMAND = "OnDemand"
+    PINNED = "Pinned"
+
+
+class Residency(Resource):
+    model_config = rules(
+        rule("self.minCopies <= self.maxCopies", "minCopies must not be above maxCopies"),
+        rule(
+            "self.policy != 'Pinned' || self.minCopies >= 1",
+            "policy Pinned keeps copies loaded: set minCopies to 1 or more",
+        ),
+        rule(
+            "self.idleUnloadSeconds >= self.minResidencySeconds",
+            "idleUnloadSeconds must not be below minResidencySeconds",
+        ),
+    )
+    policy: ResidencyPolicy = ResidencyPolicy.ON_DEMAND
+    """OnDemand loads when pictures wait and unloads when idle; Pinned keeps minCopies loaded."""
+    min_copies: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Copies kept loaded even when idle."""
+    max_copies: Annotated[int, Field(ge=1, le=1000)] = 4
+    """Most copies loaded at once."""
+    idle_unload_seconds: Annotated[int, Field(ge=1, le=604800)] = 600
+    """Seconds without work after which a copy above minCopies is unloaded."""
+    min_residency_seconds: Annotated[int, Field(ge=0, le=86400)] = 60
+    """Seconds a loaded copy is safe from eviction."""
+    priority: Annotated[int, Field(ge=0, le=100)] = 50
+    """Who stays when memory is short: higher wins."""
+
+
+class Inference(Resource):
+    timeout_seconds: Annotated[int, Field(ge=1, le=86400)] = 120
+    """Longest time for one batch. Beyond it the engine is killed and each picture tried alone."""
+
+
+class Acceptance(Resource):
+    smoke_test: bool = True
+    """Caption a built-in picture after loading, before any of yours."""
+    timeout_seconds: Annotated[int, Field(ge=1, le=86400)] = 300
+    """Longest time for loading and the smoke test together."""
+
+
+class ModelSpec(Resource):
+    model_config = rules(
+        rule(
+            "has(self.source) || has(self.custom)",
+            "spec needs source (weights), custom (code) or both",
+        ),
+    )
+    display_name: ShortText | None = None
+    """Name shown to people. Default: the resource's name."""
+    source: Source | None = None
+    """Where the weights come from."""
+    custom: Custom | None = None
+    """Your own Python class that does the captioning."""
+    loader: Loader = Loader()
+    """How weights are loaded."""
+    generation: Generation = Generation()
+    """Defaults of text generation; a job may override them."""
+    prompts: Annotated[list[PromptPreset], Field(max_length=32)] = []
+    """Prompts offered by name when a job is made."""
+    batching: Batching = Batching()
+    """How many pictures run at once."""
+    requirements: Requirements = Requirements()
+    """What a worker must have."""
+    pool_selector: LabelSelector = LabelSelector()
+    """Labels of the pools that may run this model."""
+    residency: Residency = Residency()
+    """When copies are loaded and unloaded."""
+    inference: Inference = Inference()
+    """Limits of one captioning run."""
+    acceptance: Acceptance = Acceptance()
+    """What a fresh copy must show before it gets pictures."""
+    suspend: bool = False
+    """True unloads the model and lets its tasks wait."""
+
+    def fingerprint(self) -> str:
+        """Digest of what a copy is made of: a copy with another fingerprint must be replaced."""
+        made_of: dict[str, Any] = self.model_dump(
+            mode="json",
+            include={"source", "custom", "loader", "generation", "batching", "inference",
+                     "acceptance"},
+        )  # fmt: skip
+        return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,133 @@
+"""CaptionModel.status: written by the operator alone, read by people, the api and the console."""
+
+from enum import StrEnum
+
+from captionfleet.resources.base import Resource
+
+
+class ModelPhase(StrEnum):
+    PENDING = "Pending"
+    DOWNLOADING = "Downloading"
+    LOADING = "Loading"
+    READY = "Ready"
+    STANDBY = "Standby"
+    UPDATING = "Updating"
+    DEGRADED = "Degraded"
+    FAILED = "Failed"
+    SUSPENDED = "Suspended"
+
+
+class Condition(Resource):
+    type: str
+    """What is judged, for example Ready."""
+    status: str
+    """True, False or Unknown."""
+    reason: str
+    """One word for programs."""
+    message: str
+    """One sentence for people."""
+    last_transition_time: str
+    """When status last changed, RFC 3339."""
+    observed_generation: int = 0
+    """The generation of the spec that was judged."""
+
+
+class RevisionStatus(Resource):
+    active: str | None = None
+    """Revision that answers now, or answered last."""
+
+
+class QueueStatus(Resource):
+    name: str
+    """Name of the model's queue on the broker."""
+    pending: int = 0
+    """Tasks that wait in the database."""
+    released: int = 0
+    """Tasks on the broker or at a worker."""
+    total: int = 0
+    """pending + released."""
+    wait_seconds: int | None = None
+    """Estimated seconds until the last of them is done; absent while the speed is unknown."""
+    wait: str = ""
+    """The same for people, for example 40s."""
+    consumers: int = 0
+    """Copies that take tasks now."""
+
+
+class CopyStatus(Resource):
+    worker: str
+    """Worker that holds the copy."""
+    state: str
+    """downloading, loading, ready, unloading or failed."""
+    device: str
+    """CPU or GPU."""
+    revision: str | None = None
+    """Revision of this copy."""
+    memory_bytes: int | None = None
+    """Measured memory."""
+    message: str = ""
+    """Why it failed, or how far it is."""
+
+
+class CopiesStatus(Resource):
+    desired: int = 0
+    """Copies the plan wants."""
+    loaded: int = 0
+    """Copies that passed their smoke test."""
+    loading: int = 0
+    """Copies on the way."""
+    failed: int = 0
+    """Copies that could not be loaded."""
+    summary: str = "0/0"
+    """loaded/desired."""
+    instances: list[CopyStatus] = []
+    """Every copy there is."""
+
+
+class PerformanceStatus(Resource):
+    images_per_second: float | None = None
+    """Best measured rate of one copy."""
+    p50_seconds: float | None = None
+    """Median seconds per picture at the best batch size."""
+    load_seconds: float | None = None
+    """Seconds the last load took."""
+    memory_bytes: int | None = None
+    """Measured memory of one copy."""
+
+
+class FailureStatus(Resource):
+    reason: str
+    """One word for programs."""
+    message: str
+    """What happened, why, and what to do."""
+    worker: str
+    """Where."""
+    time: str
+    """When, RFC 3339."""
+    next_retry_time: str | None = None
+    """When it is tried again, RFC 3339."""
+
+
+class ModelStatus(Resource):
+    observed_generation: int = 0
+    """Generation of the spec this status speaks of."""
+    phase: ModelPhase = ModelPhase.PENDING
+    """Where the model is."""
+    message: str = ""
+    """Why it is there, in one sentence with live numbers."""
+    source: str = ""
+    """Where it comes from, as text."""
+    revision: RevisionStatus = RevisionStatus()
+    """Which revision answers."""
+    queue: QueueStatus | None = None
+    """Its queue."""
+    copies: CopiesStatus = CopiesStatus()
+    """Its copies."""
+    cached_on: list[str] = []
+    """Workers that have its files."""
+    performance: PerformanceStatus = PerformanceStatus()
+    """What was measured."""
+    last_failure: FailureStatus | None = None
+    """The last thing that went wrong."""
+    conditions: list[Condition] = []
+    """Accepted, QueueReady, Cached, Scheduled, Loaded, Ready, Suspended."""
