@@ -78,6 +78,8 @@ class Consumer:
     queue: AbstractQueue
     channel: AbstractChannel
     tag: str
+    ended: bool = False
+    """Closed by us, not by the broker."""
 
     async def cancel(self) -> None:
         """Take nothing new. What was delivered can still be acked."""
@@ -87,6 +89,7 @@ class Consumer:
 
     async def close(self) -> None:
         """Close its channel: whatever is not acked goes back to the queue."""
+        self.ended = True
         with contextlib.suppress(*CONNECTION_TROUBLE):
             await self.channel.close()
 
@@ -149,8 +152,9 @@ class Session:
 
         # A consumer channel closed by the broker alone must end the session too: a program that
         # believes it consumes, and does not, waits for ever.
-        channel.close_callbacks.add(lambda _, error: self.closed.set() if error else None)
-        return Consumer(found, channel, await found.consume(deliver))
+        consumer = Consumer(found, channel, await found.consume(deliver))
+        channel.close_callbacks.add(lambda *_: None if consumer.ended else self.closed.set())
+        return consumer
 
     async def listen(
         self, exchange: str, queue: str, key: str, handle: Callable[[Delivery], Awaitable[None]]
