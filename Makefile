@@ -1,0 +1,36 @@
+# What people and CI share. `make help` lists the verbs.
+.DEFAULT_GOAL := help
+.PHONY: help install lock demo test lint bench crds screenshots clean
+
+PYTHON := .venv/bin/python
+TIER ?= all
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: ## Put everything, and the captionfleet command, into .venv
+	@scripts/install
+
+demo: install ## Start everything on this machine with four toy models
+	@$(PYTHON) -m captionfleet_cli up examples/shapes --demo
+
+test: install ## Run every check and test; one tier by TIER=unit or TIER=services
+	@scripts/test $(TIER)
+
+lint: install ## Check format, style, types and who imports whom
+	@scripts/lint
+
+bench: install ## Run the benchmarks; each prints one JSON line
+	@scripts/bench
+
+crds: install ## Write crds/*.yaml from the types
+	@$(PYTHON) -m captionfleet.resources.crd crds
+
+screenshots: install ## Take the pictures of the console that the README shows
+	@$(PYTHON) scripts/screenshots.py
+
+lock: install ## Resolve the newest versions that work together into locks/*.txt
+	@scripts/lock
+
+clean: ## Remove what install and demo made
+	rm -rf .venv examples/*/.captionfleet .mypy_cache .ruff_cache .pytest_cache .hypothesis
