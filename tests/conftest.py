@@ -5,9 +5,10 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, overload
 
 import pytest
+from hypothesis import settings
 
 from captionfleet.broker.link import Link, Session
 from captionfleet.broker.names import Names
@@ -16,6 +17,9 @@ from captionfleet.ids import new_nonce
 from captionfleet_cli.rabbitmq import start_private_broker
 
 T = TypeVar("T")
+settings.register_profile("captionfleet", deadline=None)
+settings.load_profile("captionfleet")
+
 ROOT = Path(__file__).parent.parent
 SHAPES = ROOT / "examples" / "shapes"
 
@@ -61,14 +65,23 @@ async def session(broker_url: str, names: Names) -> AsyncIterator[Session]:
     await asyncio.gather(running, return_exceptions=True)
 
 
+@overload
 async def eventually(
-    look: Callable[[], T | Awaitable[T]], *, seconds: float = 30, what: str = ""
-) -> T:
+    look: Callable[[], Awaitable[T]], *, seconds: float = 30, what: str = ""
+) -> T: ...
+
+
+@overload
+async def eventually(look: Callable[[], T], *, seconds: float = 30, what: str = "") -> T: ...
+
+
+async def eventually(look: Callable[[], Any], *, seconds: float = 30, what: str = "") -> Any:
     """Wait until `look()` is truthy and return it; fail with the last value seen."""
     deadline = time.monotonic() + seconds
     while True:
-        seen = look()
-        value = cast("T", await seen if isinstance(seen, Awaitable) else seen)
+        value = look()
+        if isinstance(value, Awaitable):
+            value = await value
         if value:
             return value
         assert time.monotonic() < deadline, f"not within {seconds} s: {what or look}: {value!r}"

@@ -35,6 +35,8 @@ log = structlog.get_logger()
 MANAGED = "managed"
 _SUFFIXES = (".yaml", ".yml", ".json")
 _LARGEST_MANIFEST = 2**20
+# Some file systems tell nothing of changes: look again after this long.
+_LOOK_AGAIN_MS = 5000
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,36 @@ class FolderCatalog:
         return list(self._seen.problems)
 
     async def watch(self) -> AsyncIterator[None]:
-        yield
-        self._statuses.mkdir(parents=True, exist_ok=True)
-        places = [p for p in (self.folder, self.custom, self._statuses) if p.is_dir()]
-        async for _ in awatch(*places, watch_filter=_is_ours, debounce=200, step=50):
-            await asyncio.to_thread(self.refresh)
-            yield
+        while True:
+            self._statuses.mkdir(parents=True, exist_ok=True)
+            places = self._places()
+            changes = awatch(
+                *places, recursive=False, watch_filter=_is_ours,
+                debounce=200, step=50, rust_timeout=_LOOK_AGAIN_MS, yield_on_timeout=True,
+            )  # fmt: skip
+            # Watching begins with the first step: take it before reading, so that nothing is
+            # missed in between.
+            step = asyncio.ensure_future(anext(changes))
+            try:
+                await asyncio.sleep(0)
+                await asyncio.to_thread(self.refresh)
+                yield
+                while places == self._places():
+                    await step
+                    step = asyncio.ensure_future(anext(changes))
+                    before = self._seen
+                    await asyncio.to_thread(self.refresh)
+                    if self._seen != before:
+                        yield
+            finally:
+                step.cancel()
+                await asyncio.gather(step, return_exceptions=True)
+
+    def _places(self) -> set[Path]:
+        """Every folder that may hold manifests. Hidden ones are left out: data lives in one."""
+        below = {Path(place) for place, _ in _walk(self.folder)}
+        kinds = {self._statuses / kind for kind in KINDS if (self._statuses / kind).is_dir()}
+        return below | {p for p in (self.custom, self._statuses) if p.is_dir()} | kinds
 
     def refresh(self) -> None:
         """Read the folder anew. Kept apart from watch() so that a caller may insist."""
@@ -186,9 +212,15 @@ def _read(folder: Path, custom: Path) -> _Seen:
     return seen
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """(place, file names) of every folder that is neither hidden nor custom code."""
     for place, folders, files in os.walk(folder):
         folders[:] = [f for f in folders if not f.startswith(".") and f != "custom_infer"]
+        yield place, files
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place, files in _walk(folder):
         for name in files:
             if name.endswith(_SUFFIXES) and not name.startswith("."):
                 file = Path(place) / name

@@ -1,0 +1,125 @@
+"""The folder catalog: what it takes, what it refuses and says, and what it never touches."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from captionfleet.catalog import Conflict, FolderCatalog, NotFound
+from captionfleet.resources import ModelManifest, ModelPhase, ModelSpec, ModelStatus
+from captionfleet.resources.manifest import Metadata
+from captionfleet.resources.model import Source, VolumeSource
+
+MODEL = """
+apiVersion: captionfleet.io/v1alpha1
+kind: CaptionModel
+metadata: {name: %s}
+spec: {source: {volume: {path: weights}}}
+"""
+CODE = """
+from captionfleet import CustomModel
+
+class Mine(CustomModel):
+    pass
+"""
+
+
+def catalog(folder: Path) -> FolderCatalog:
+    return FolderCatalog(folder, folder / ".data")
+
+
+def manifest(name: str) -> ModelManifest:
+    source = Source(volume=VolumeSource(path="/weights"))
+    return ModelManifest(metadata=Metadata(name=name), spec=ModelSpec(source=source))
+
+
+def test_a_relative_path_starts_at_the_manifest(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "m.yaml").write_text(MODEL % "m")
+    source = catalog(tmp_path).models()["m"].spec.source
+    assert source and source.volume and source.volume.path == str(tmp_path / "sub" / "weights")
+
+
+def test_the_second_of_two_manifests_of_one_name_is_refused_naming_both(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(MODEL % "m")
+    (tmp_path / "b.yaml").write_text(MODEL % "m")
+    found = catalog(tmp_path)
+    assert list(found.models()) == ["m"]
+    (problem,) = found.problems()
+    assert "b.yaml" in problem
+    assert "already defined" in problem
+    assert "a.yaml" in problem
+
+
+def test_a_broken_file_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("{ not yaml")
+    (tmp_path / "b.yaml").write_text(MODEL % "m" + "---\n" + MODEL % "WRONG")
+    found = catalog(tmp_path)
+    assert list(found.models()) == ["m"]
+    assert [Path(p.split(":")[0]).name for p in found.problems()] == ["a.yaml", "b.yaml"]
+
+
+def test_yaml_of_other_people_is_none_of_our_business(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services: {}")
+    assert catalog(tmp_path).problems() == []
+
+
+def test_a_class_in_custom_infer_is_offered_as_a_model_named_after_its_file(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "custom_infer").mkdir()
+    (tmp_path / "custom_infer" / "My_Model.py").write_text(CODE)
+    custom = catalog(tmp_path).models()["my-model"].spec.custom
+    assert custom and custom.entrypoint == "My_Model:Mine"
+
+
+async def test_put_writes_to_managed_and_delete_removes_it(tmp_path: Path) -> None:
+    found = catalog(tmp_path)
+    await found.put(manifest("m"))
+    assert (tmp_path / "managed" / "CaptionModel-m.yaml").exists()
+    assert "m" in catalog(tmp_path).models()
+    await found.delete("CaptionModel", "m")
+    assert found.models() == {}
+    with pytest.raises(NotFound):
+        await found.delete("CaptionModel", "m")
+
+
+async def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    await catalog(tmp_path).put(manifest("m"), dry_run=True)
+    assert not (tmp_path / "managed").exists()
+
+
+async def test_a_file_that_a_person_wrote_is_never_changed(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(MODEL % "m")
+    found = catalog(tmp_path)
+    with pytest.raises(Conflict, match=r"a\.yaml"):
+        await found.put(manifest("m"))
+    with pytest.raises(Conflict, match=r"a\.yaml"):
+        await found.delete("CaptionModel", "m")
+
+
+async def test_a_status_is_read_back_by_another_program(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(MODEL % "m")
+    status = ModelStatus(phase=ModelPhase.READY, message="ready on cpu-1")
+    await catalog(tmp_path).write_status("CaptionModel", "m", status)
+    assert catalog(tmp_path).models()["m"].status == status
+
+
+async def test_watch_tells_of_a_new_manifest(tmp_path: Path) -> None:
+    found = catalog(tmp_path)
+    changes = found.watch()
+    await anext(changes)
+    waiting = asyncio.ensure_future(anext(changes))
+    await asyncio.to_thread((tmp_path / "a.yaml").write_text, MODEL % "m")
+    await asyncio.wait_for(waiting, 30)
+    assert list(found.models()) == ["m"]
+    await changes.aclose()  # type: ignore[attr-defined]
+
+
+def test_the_generation_counts_changes_of_the_spec(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(MODEL % "m")
+    found = catalog(tmp_path)
+    assert found.models()["m"].metadata.generation == 1
+    (tmp_path / "a.yaml").write_text((MODEL % "m").replace("path: weights", "path: other"))
+    found.refresh()
+    assert found.models()["m"].metadata.generation == 2
