@@ -1,0 +1,184 @@
+"""Pictures per second through the whole product, against the plain offline loop.
+
+    python -m benchmarks.bench_throughput [--model blip-base|tiny] [--rounds 5] [--pictures 24]
+
+Both sides have the same weights, batch size, tokens and threads, and run in turn, A B A B.
+Consumers are ready and pictures normalized before the clock starts. Prints one JSON line.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+from benchmarks.random_blip import write_random_blip
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+TINY = ROOT / "examples" / "shapes" / "models" / "shapes-basic"
+
+MANIFESTS = """
+apiVersion: captionfleet.io/v1alpha1
+kind: CaptionWorkerPool
+metadata: {name: cpu}
+spec:
+  device: {type: CPU}
+  autoscaling: {minReplicas: 1, maxReplicas: 1}
+---
+apiVersion: captionfleet.io/v1alpha1
+kind: CaptionModel
+metadata: {name: measured}
+spec:
+  source: {volume: {path: "%(weights)s"}}
+  generation: {maxNewTokens: %(tokens)d}
+  batching: {maxBatchSize: %(batch)d}
+  residency: {policy: Pinned, minCopies: 1, maxCopies: 1}
+  inference: {timeoutSeconds: 600}
+"""
+
+
+def write_pictures(folder: Path, count: int, seed: int) -> Path:
+    """Pictures of about 40 kB, as the api would have normalized them."""
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(seed)
+    for number in range(count):
+        noise = random.integers(0, 255, (24, 32, 3), dtype=np.uint8)
+        picture = Image.fromarray(noise).resize((512, 384), Image.Resampling.BICUBIC)
+        picture.save(folder / f"{number:04d}.jpg", quality=95, subsampling=0)
+    return folder
+
+
+class OfflineLoop:
+    """Side A: benchmarks/offline_loop.py in its own process."""
+
+    def __init__(self, weights: Path, threads: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(ROOT / "benchmarks" / "offline_loop.py"), str(weights),
+             str(threads)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(threads)},
+        )  # fmt: skip
+        self._answer("ready")
+
+    def seconds(self, pictures: Path, batch: int, tokens: int) -> float:
+        assert self._process.stdin
+        self._process.stdin.write(f"{pictures} {batch} {tokens}\n")
+        self._process.stdin.flush()
+        return float(self._answer())
+
+    def close(self) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _answer(self, expected: str | None = None) -> str:
+        assert self._process.stdout
+        line = self._process.stdout.readline().strip()
+        if not line or (expected and line != expected):
+            raise RuntimeError(f"the offline loop answered {line!r}")
+        return line
+
+
+@contextmanager
+def product(folder: Path, manifests: str) -> Iterator[str]:
+    """Side B: `captionfleet up`; yields its address."""
+    folder.mkdir()
+    (folder / "fleet.yaml").write_text(manifests)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "captionfleet_cli", "up", str(folder), "--port", "0"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout
+        line = process.stdout.readline()
+        if not line.startswith("ready "):
+            raise RuntimeError("captionfleet did not start")
+        yield line.split()[1]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+async def wait_until_loaded(client: httpx.AsyncClient) -> None:
+    while True:
+        workers = (await client.get("/workers")).json()["items"]
+        if any(c["state"] == "ready" for worker in workers for c in worker["copies"]):
+            return
+        await asyncio.sleep(0.5)
+
+
+async def product_seconds(client: httpx.AsyncClient, pictures: Path) -> float:
+    """From the submission of uploaded pictures to the last caption."""
+    images = []
+    for file in sorted(pictures.iterdir()):
+        answer = await client.post(
+            "/images", content=file.read_bytes(), params={"filename": file.name}
+        )
+        answer.raise_for_status()
+        images.append({"id": answer.json()["id"], "filename": file.name})
+    began = time.perf_counter()
+    job = (await client.post("/jobs", json={"images": images, "models": ["measured"]})).json()
+    while job["state"] == "running":
+        await asyncio.sleep(0.02)
+        job = (await client.get(f"/jobs/{job['id']}")).json()
+    if job["counts"]["captioned"] != len(images):
+        raise RuntimeError(f"not all were captioned: {job['counts']}")
+    return time.perf_counter() - began
+
+
+async def measure(arguments: argparse.Namespace, work: Path) -> dict[str, object]:
+    tokens, batch = 12, 4 if arguments.model == "blip-base" else 8
+    weights = TINY
+    if arguments.model == "blip-base":
+        weights = work / "weights"
+        write_random_blip(weights, tokens)
+    threads = os.cpu_count() or 1
+    offline = OfflineLoop(weights, threads)
+    manifests = MANIFESTS % {"weights": weights, "tokens": tokens, "batch": batch}
+    alone, through = [], []
+    with product(work / "fleet", manifests) as url:
+        async with httpx.AsyncClient(base_url=f"{url}api/v1", timeout=600) as client:
+            await wait_until_loaded(client)
+            for turn in range(arguments.rounds + 1):
+                pictures = write_pictures(work / f"round-{turn}", arguments.pictures, turn)
+                a = offline.seconds(pictures, batch, tokens)
+                b = await product_seconds(client, pictures)
+                if turn:  # the first round warms both sides up
+                    alone.append(arguments.pictures / a)
+                    through.append(arguments.pictures / b)
+    offline.close()
+    ratios = [b / a for a, b in zip(alone, through, strict=True)]
+    return {
+        "benchmark": "throughput", "model": arguments.model, "rounds": arguments.rounds,
+        "pictures": arguments.pictures, "batch": batch, "tokens": tokens, "threads": threads,
+        "offline_per_second": round(statistics.median(alone), 3),
+        "product_per_second": round(statistics.median(through), 3),
+        "ratio": round(statistics.median(ratios), 3),
+        "ratios": [round(ratio, 3) for ratio in ratios],
+        "target": 0.9 if arguments.model == "blip-base" else None,
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", choices=["blip-base", "tiny"], default="blip-base")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--pictures", type=int, default=24)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as work:
+        print(json.dumps(asyncio.run(measure(arguments, Path(work)))))
+
+
+if __name__ == "__main__":
+    main()
