@@ -128,7 +128,8 @@ class Task(Base):
     __tablename__ = "tasks"
     __table_args__ = (
         UniqueConstraint("column", "job_image"),
-        Index(None, "model", "state", "priority", "id"),
+        # Open tasks are few among the finished: relay, demand and sweeper look by state first.
+        Index(None, "state", "model", "lane", "priority", "id"),
         Index(None, "job", "changed"),
         Index(None, "job", "state"),
     )
