@@ -75,6 +75,7 @@ class Image(Base):
     width: Mapped[int]
     height: Mapped[int]
     created_at: Mapped[float]
+    """When it was last uploaded. Pictures that no job uses are deleted some time after."""
 
 
 class Job(Base):
@@ -127,15 +128,16 @@ class Task(Base):
 
     __tablename__ = "tasks"
     __table_args__ = (
-        UniqueConstraint("column", "job_image"),
+        UniqueConstraint("job_image", "column"),
         # Open tasks are few among the finished: relay, demand and sweeper look by state first.
         Index(None, "state", "model", "lane", "priority", "id"),
         Index(None, "job", "changed"),
-        Index(None, "job", "state"),
+        Index(None, "job", "state", "model"),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
     job: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
-    column: Mapped[str] = mapped_column(ForeignKey("columns.id", ondelete="CASCADE"))
+    # No foreign key on column: deleting a job would scan all tasks for each of its columns.
+    column: Mapped[str]
     job_image: Mapped[str] = mapped_column(ForeignKey("job_images.id", ondelete="CASCADE"))
     # Copied from column and image, so that relay and results touch one table.
     model: Mapped[str]

@@ -1,0 +1,97 @@
+"""Settings of the api. Every one is an environment variable CAPTIONFLEET_<NAME>, or in `.env`."""
+
+from ipaddress import ip_address
+from pathlib import Path
+
+from pydantic import Field, SecretStr, model_validator
+
+from captionfleet.settings import FleetSettings
+
+
+class ApiSettings(FleetSettings):
+    """Read once at the start."""
+
+    server_queue: str | None = Field(
+        None,
+        validation_alias="SERVER_QUEUE",
+        min_length=1,
+        max_length=200,
+        description="Queue that gathers this api's results. Default: named after its database.",
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
+    token: SecretStr | None = Field(
+        None, description="Token that guards REST and console. Needed beyond loopback."
+    )
+    no_auth: bool = Field(
+        False, description="Serve beyond loopback without a token: only behind your own proxy."
+    )
+    database_url: str | None = Field(
+        None, description="SQLAlchemy address. Default: captionfleet.db in the data folder."
+    )
+    custom_infer: Path | None = Field(
+        None, description="Folder of CustomModel code. Default: custom_infer beside the manifests."
+    )
+    demo: bool = Field(False, description="Offer small models of the public hub in the console.")
+    hub: str = Field(
+        "https://huggingface.co",
+        validation_alias="HF_ENDPOINT",
+        description="Address of the Hugging Face hub.",
+    )
+
+    upload_limit_mb: int = Field(25, ge=1, le=1000, description="Largest picture file, in MB.")
+    form_limit_mb: int = Field(
+        512, ge=1, description="Largest multipart job (all files together), in MB."
+    )
+    picture_side: int = Field(
+        1536, ge=64, le=8192, description="Longest side that models see, in pixels."
+    )
+    picture_pixels_mp: int = Field(
+        50, ge=1, le=1000, description="Most pixels of an uploaded picture, in megapixels."
+    )
+    decoders: int = Field(
+        0, ge=0, le=64, description="Processes that decode pictures; 0 = half the cores, 1 to 4."
+    )
+    decode_seconds: float = Field(20, gt=0, description="Longest decoding of a picture, seconds.")
+    decode_memory_mb: int = Field(
+        2048, ge=256, description="Most memory a decoding process may take, in MB."
+    )
+    waiting_uploads: int = Field(
+        256, ge=1, description="Most uploads that wait for a decoder before others get 503."
+    )
+    orphan_hours: float = Field(
+        24, gt=0, description="Hours after which a picture that no job uses is deleted."
+    )
+
+    job_tasks: int = Field(200_000, ge=1, description="Most tasks (pictures x columns) of one job.")
+    open_tasks: int = Field(
+        1_000_000, ge=1, description="Open tasks of all jobs above which new jobs get 429."
+    )
+
+    @property
+    def blobs(self) -> Path:
+        return self.data / "blobs"
+
+    @property
+    def database(self) -> str:
+        """The address of the database, the default included."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.data.resolve()}/captionfleet.db"
+
+    @property
+    def on_loopback(self) -> bool:
+        """Only programs on this machine can reach the api."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @model_validator(mode="after")
+    def _guarded(self) -> "ApiSettings":
+        if not (self.on_loopback or self.token or self.no_auth):
+            raise ValueError(
+                f"listening on {self.host} lets others in: set CAPTIONFLEET_TOKEN, or start with "
+                "--no-auth (CAPTIONFLEET_NO_AUTH=1) behind a proxy of your own that asks who comes"
+            )
+        if self.token and len(self.token.get_secret_value()) < 8:
+            raise ValueError("CAPTIONFLEET_TOKEN is too short: take at least 8 characters")
+        return self
