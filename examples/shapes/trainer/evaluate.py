@@ -10,7 +10,8 @@ import time
 
 import torch
 import transformers as hf
-from train import PREFIX, PROMPTS, answer, draw, fresh
+from language import PREFIX, PROMPTS, answer
+from world import draw, fresh
 
 FAMILY = {"vision-encoder-decoder": "ved", "blip": "blip", "git": "git", "idefics3": "chat"}
 SIZES = ((256, 256), (384, 256), (256, 384), (320, 240), (320, 320))

@@ -6,8 +6,9 @@ import os
 import random
 import sys
 
+from language import PREFIX
 from PIL import Image
-from train import PREFIX, describe, draw, fresh, held_out
+from world import describe, draw, fresh, held_out
 
 SIZES = (
     (256, 256),
