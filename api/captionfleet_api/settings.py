@@ -63,6 +63,12 @@ class ApiSettings(FleetSettings):
         24, gt=0, description="Hours after which a picture that no job uses is deleted."
     )
 
+    sweep_seconds: float = Field(
+        30, gt=0, description="Seconds between two checks for attempts that got lost."
+    )
+    model_deleted_seconds: float = Field(
+        60, ge=0, description="Seconds that tasks of a deleted model wait for it to come back."
+    )
     job_tasks: int = Field(200_000, ge=1, description="Most tasks (pictures x columns) of one job.")
     open_tasks: int = Field(
         1_000_000, ge=1, description="Open tasks of all jobs above which new jobs get 429."

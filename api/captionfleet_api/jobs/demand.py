@@ -1,0 +1,59 @@
+"""Tells the operator how much work there is."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from captionfleet.broker.link import Link, NotConfirmed
+from captionfleet.broker.names import Names
+from captionfleet.messages import Demand, ModelDemand
+from captionfleet_api.store.engine import Database
+from captionfleet_api.store.tables import OPEN_STATES, Task, TaskState
+
+
+class DemandTeller:
+    """One per api. `backend` is the name of its results queue."""
+
+    def __init__(self, link: Link, names: Names, backend: str, database: Database) -> None:
+        self._link = link
+        self._names = names
+        self._backend = backend
+        self._database = database
+        self._told: dict[str, ModelDemand] = {}
+
+    async def tell(self) -> dict[str, ModelDemand]:
+        """Count open tasks by model and publish the counts; without a broker, only count."""
+        async with self._database.read() as session:
+            models = await open_tasks(session)
+        message = Demand(backend=self._backend, models=models)
+        try:
+            await self._link.publish(
+                self._names.demand, "", message.encode(), mandatory=False, persistent=False
+            )
+        except NotConfirmed:
+            return models  # the next telling is 2 s away
+        self._told = models
+        return models
+
+    def begins(self, models: Iterable[str]) -> bool:
+        """One of these had no work when the operator was last told."""
+        return any(model not in self._told for model in models)
+
+
+async def open_tasks(session: AsyncSession) -> dict[str, ModelDemand]:
+    """Model -> tasks pending and released, for models that have any."""
+    counts: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for model, state, count in await session.execute(
+        select(Task.model, Task.state, func.count())
+        .where(Task.state.in_(OPEN_STATES))
+        .group_by(Task.state, Task.model)
+    ):
+        counts[model][state] = count
+    return {
+        model: ModelDemand(
+            pending=of.get(TaskState.PENDING, 0), released=of.get(TaskState.QUEUED, 0)
+        )
+        for model, of in counts.items()
+    }

@@ -1,0 +1,165 @@
+"""Wires the flow of tasks to the broker and runs its loops: relay, results, demand, sweeper."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aio_pika.exceptions import ChannelNotFoundEntity
+from pydantic import ValidationError
+
+from captionfleet.broker.link import Consumer, Delivery, Link, QueueMissing, Session
+from captionfleet.broker.names import Names
+from captionfleet.broker.topology import declare_results_queue
+from captionfleet.catalog import Catalog
+from captionfleet.ids import new_nonce
+from captionfleet.messages import decode_heartbeat
+from captionfleet_api.images.blobs import Blobs
+from captionfleet_api.jobs.changes import Changes
+from captionfleet_api.jobs.demand import DemandTeller
+from captionfleet_api.jobs.fleet_view import FleetView
+from captionfleet_api.jobs.holds import Holds
+from captionfleet_api.jobs.loops import keep_going
+from captionfleet_api.jobs.publisher import IN_FLIGHT, Publisher
+from captionfleet_api.jobs.relay import Relay
+from captionfleet_api.jobs.results import PREFETCH, Results
+from captionfleet_api.jobs.sweeper import Sweeper
+from captionfleet_api.jobs.vanished import Vanished
+from captionfleet_api.jobs.witness import Witness
+from captionfleet_api.settings import ApiSettings
+from captionfleet_api.store.engine import Database
+from captionfleet_api.store.installation import installation_id
+
+log = structlog.get_logger()
+
+PULSE_SECONDS = 2.0
+_BETWEEN_LOOKS = 0.25
+
+
+class Flow:
+    """One per api. It lives as long as `run` does, with or without a broker."""
+
+    def __init__(
+        self,
+        settings: ApiSettings,
+        database: Database,
+        changes: Changes,
+        fleet_view: FleetView,
+        catalog: Catalog,
+        blobs: Blobs,
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._changes = changes
+        self._fleet_view = fleet_view
+        self._catalog = catalog
+        self._blobs = blobs
+        self._names = Names(settings.fleet)
+        self._link = Link(settings.rabbitmq_url.get_secret_value(), "api", self._set_up)
+        self._failing: dict[str, str] = {}
+        fleet_view.broker_trouble = lambda: self._link.trouble
+
+    @property
+    def trouble(self) -> str:
+        """What keeps tasks from flowing, for people; empty if nothing does."""
+        return self._link.trouble or next(iter(self._failing.values()), "")
+
+    async def run(self) -> None:
+        """Serve until cancelled. Transactions that are under way then are finished first."""
+        installation = await installation_id(self._database)
+        self._build(self._settings.server_queue or self._names.results_queue(installation))
+        steps: list[tuple[str, Callable[[], Awaitable[object]]]] = [
+            ("releasing tasks", self._release),
+            ("recording publishes", self._publisher.record_some),
+            ("publishing again", self._publisher.repair),
+            ("writing results", self._results.write_some),
+            ("telling demand", self._pulse),
+            ("following heartbeats", self._look),
+            ("sweeping", self._sweeper.step),
+            *[("publishing", self._publisher.lane)] * IN_FLIGHT,
+        ]
+        async with asyncio.TaskGroup() as loops:
+            loops.create_task(self._link.run())
+            for what, step in steps:
+                loops.create_task(keep_going(what, step, self._told))
+
+    def _build(self, results_queue: str) -> None:
+        database, changes, view = self._database, self._changes, self._fleet_view
+        names, link = self._names, self._link
+        self._results_queue = results_queue
+        self._holds = Holds()
+        self._publisher = Publisher(
+            link, names, results_queue, database, self._blobs, changes, self._holds
+        )
+        self._relay = Relay(database, self._catalog, view, self._publisher, self._holds, changes)
+        self._results = Results(database, changes)
+        self._demand = DemandTeller(link, names, results_queue, database)
+        self._witness = Witness(database, view, changes)
+        self._vanished = Vanished(
+            database, self._catalog, changes, self._settings.model_deleted_seconds
+        )
+        self._sweeper = Sweeper(
+            link, names, results_queue, database, view, self._results, changes,
+            self._settings.sweep_seconds,
+        )  # fmt: skip
+        self._consumer: Consumer | None = None
+        self._pulse_now = asyncio.Event()
+        self._heard = asyncio.Event()
+
+    async def _set_up(self, session: Session) -> None:
+        """Build what one life of the connection needs. Raises QueueMissing before the operator
+        has declared the exchanges.
+        """
+        names = self._names
+        try:
+            await declare_results_queue(session, names, self._results_queue)
+        except ChannelNotFoundEntity:
+            raise QueueMissing(names.results) from None
+        self._consumer = await session.consume(
+            self._results_queue, self._results.take, prefetch=PREFETCH
+        )
+        own = names.listen_queue(names.heartbeats, "api", new_nonce())
+        await session.listen(names.heartbeats, own, "", self._hear)
+        self._fleet_view.listening()
+        self._publisher.connected_anew()
+        self._pulse_now.set()
+
+    async def _hear(self, delivery: Delivery) -> None:
+        try:
+            message = decode_heartbeat(delivery.body)
+        except ValidationError as error:
+            log.warning("a heartbeat is not readable", problems=error.error_count())
+            return
+        self._changes.tell((), self._fleet_view.hear(message))
+        self._heard.set()
+
+    async def _release(self) -> None:
+        models = await self._changes.models_woken()
+        if self._demand.begins(models):
+            self._pulse_now.set()
+        await self._relay.release(models)
+
+    async def _look(self) -> None:
+        await self._heard.wait()
+        self._heard.clear()
+        await self._witness.look()
+        await asyncio.sleep(_BETWEEN_LOOKS)
+
+    async def _pulse(self) -> None:
+        """Every 2 s and when work begins: tell demand, judge deleted models, wake the relay."""
+        try:
+            async with asyncio.timeout(PULSE_SECONDS):
+                await self._pulse_now.wait()
+        except TimeoutError:
+            pass  # nothing began; it is time all the same
+        self._pulse_now.clear()
+        if self._consumer and self._consumer.lost and self._link.session:
+            await self._link.session.close()  # the results queue was deleted: set up anew
+        models = await self._demand.tell()
+        await self._vanished.judge(models)
+        self._fleet_view.explain(self._holds.sentences() | self._vanished.sentences())
+        self._changes.tell((), {model for model, work in models.items() if work.pending})
+
+    def _told(self, what: str, trouble: str) -> None:
+        self._failing.pop(what, None)
+        if trouble:
+            self._failing[what] = trouble
