@@ -10,18 +10,16 @@ import argparse
 import asyncio
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import numpy as np
+from benchmarks.fleet import running_fleet, upload, wait_until_loaded
 from benchmarks.random_blip import write_random_blip
 from PIL import Image
 
@@ -90,43 +88,9 @@ class OfflineLoop:
         return line
 
 
-@contextmanager
-def product(folder: Path, manifests: str) -> Iterator[str]:
-    """Side B: `captionfleet up`; yields its address."""
-    folder.mkdir()
-    (folder / "fleet.yaml").write_text(manifests)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "captionfleet_cli", "up", str(folder), "--port", "0"],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    try:
-        assert process.stdout
-        line = process.stdout.readline()
-        if not line.startswith("ready "):
-            raise RuntimeError("captionfleet did not start")
-        yield line.split()[1]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
-
-
-async def wait_until_loaded(client: httpx.AsyncClient) -> None:
-    while True:
-        workers = (await client.get("/workers")).json()["items"]
-        if any(c["state"] == "ready" for worker in workers for c in worker["copies"]):
-            return
-        await asyncio.sleep(0.5)
-
-
 async def product_seconds(client: httpx.AsyncClient, pictures: Path) -> float:
     """From the submission of uploaded pictures to the last caption."""
-    images = []
-    for file in sorted(pictures.iterdir()):
-        answer = await client.post(
-            "/images", content=file.read_bytes(), params={"filename": file.name}
-        )
-        answer.raise_for_status()
-        images.append({"id": answer.json()["id"], "filename": file.name})
+    images = await upload(client, pictures)
     began = time.perf_counter()
     job = (await client.post("/jobs", json={"images": images, "models": ["measured"]})).json()
     while job["state"] == "running":
@@ -147,9 +111,9 @@ async def measure(arguments: argparse.Namespace, work: Path) -> dict[str, object
     offline = OfflineLoop(weights, threads)
     manifests = MANIFESTS % {"weights": weights, "tokens": tokens, "batch": batch}
     alone, through = [], []
-    with product(work / "fleet", manifests) as url:
-        async with httpx.AsyncClient(base_url=f"{url}api/v1", timeout=600) as client:
-            await wait_until_loaded(client)
+    with running_fleet(work / "fleet", manifests) as fleet:
+        async with fleet.client() as client:
+            await wait_until_loaded(client, {"measured"})
             for turn in range(arguments.rounds + 1):
                 pictures = write_pictures(work / f"round-{turn}", arguments.pictures, turn)
                 a = offline.seconds(pictures, batch, tokens)
