@@ -1,0 +1,115 @@
+"""`python -m captionfleet_worker.engine FD PARENT`: started by an agent, never by a person.
+
+Serves one agent over the inherited socket FD and dies with it.
+"""
+
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, BinaryIO
+
+from captionfleet_worker.engine.loading import Ready, load
+from captionfleet_worker.engine.protocol import (
+    EngineOrder,
+    Header,
+    LoadFailed,
+    Shot,
+    cut,
+    encode,
+    receive_frame,
+)
+
+_PR_SET_PDEATHSIG = 1
+Frames = SimpleQueue[tuple[Header, bytes]]
+
+
+def main() -> None:
+    fd, parent = int(sys.argv[1]), int(sys.argv[2])
+    _die_with(parent)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    link = socket.socket(fileno=fd)
+    stream = link.makefile("wb")
+    frames: Frames = SimpleQueue()
+    threading.Thread(target=_receive, args=(link.makefile("rb"), frames), daemon=True).start()
+    header, _ = frames.get()
+    ready = _load(EngineOrder.from_header(header), stream)
+    if ready:
+        _serve(ready, frames, stream)
+        ready.captioner.unload()
+    # Taking the interpreter apart takes torch two seconds, and nothing is left to save.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _die_with(parent: int) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before we asked
+        os._exit(0)
+    # When memory runs out, lose one model rather than the agent that knows of all.
+    Path("/proc/self/oom_score_adj").write_text("500")
+
+
+def _receive(stream: BinaryIO, frames: Frames) -> None:
+    """Runs in a thread of its own, so that a vanished agent ends even a busy engine."""
+    try:
+        while True:
+            frames.put(receive_frame(stream))
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+def _load(order: EngineOrder, stream: BinaryIO) -> Ready | None:
+    def progress(phase: str, sentence: str) -> None:
+        _say(stream, {"say": "progress", "phase": phase, "sentence": sentence})
+
+    try:
+        ready = load(order, progress)
+    except LoadFailed as failed:
+        traceback.print_exc()
+        _say(stream, {"say": "failed", "reason": failed.reason, "message": failed.message,
+                      "retriable": failed.retriable})  # fmt: skip
+        return None
+    _limit_threads(order.threads)
+    _say(stream, {"say": "loaded", "revision": ready.revision, "device_memory": _device_memory()})
+    return ready
+
+
+def _serve(ready: Ready, frames: Frames, stream: BinaryIO) -> None:
+    while True:
+        header, body = frames.get()
+        if header["do"] == "stop":
+            return
+        pictures = cut(body, header["sizes"])
+        shots = [Shot(p, prompt) for p, prompt in zip(pictures, header["prompts"], strict=True)]
+        answers = ready.answering.answer(shots, header["options"])
+        _say(stream, {"say": "answers", "run": header["run"], "device_memory": _device_memory(),
+                      "answers": [answer.to_header() for answer in answers]})  # fmt: skip
+
+
+def _say(stream: BinaryIO, header: dict[str, Any]) -> None:
+    stream.write(encode(header))
+    stream.flush()
+
+
+def _limit_threads(threads: int) -> None:
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(threads)
+
+
+def _device_memory() -> int | None:
+    """Bytes held on the GPU by this process, or None if it uses none."""
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_initialized():
+        return int(torch.cuda.memory_reserved())
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""From an order to a model that captions: find the files, load, test, name the revision."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from captionfleet.resources.model import ModelSpec
+from captionfleet_worker.engine.answering import Answering, Captioner, is_out_of_memory
+from captionfleet_worker.engine.custom_code import code_digest, load_custom
+from captionfleet_worker.engine.protocol import EngineOrder, LoadFailed
+from captionfleet_worker.engine.smoke import smoke_test
+from captionfleet_worker.engine.weights import folder_digest
+
+Progress = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A model that captions."""
+
+    captioner: Captioner
+    answering: Answering
+    revision: str
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Where the files are, and what identifies them: a commit, or a digest being computed."""
+
+    folder: Path | None
+    identity: Future[str] | str
+
+
+def load(order: EngineOrder, progress: Progress) -> Ready:
+    """Raises LoadFailed for everything that can go wrong."""
+    try:
+        return _load(order, progress)
+    except LoadFailed:
+        raise
+    except Exception as error:
+        raise failure_of(error) from error
+
+
+def _load(order: EngineOrder, progress: Progress) -> Ready:
+    spec = order.spec
+    # One thread hashes while the other loads; both read the same pages.
+    with ThreadPoolExecutor(1) as hashing:
+        files = _find(order, progress, hashing)
+        # What runs from here on is a checkpoint's or a person's: it needs no key to the hub.
+        os.environ.pop("HF_TOKEN", None)
+        captioner = _captioner(order, files.folder, progress)
+        answering = Answering(captioner, spec.generation, spec.batching.max_batch_size)
+        if spec.acceptance.smoke_test:
+            progress("loading", "captioning a test picture")
+            smoke_test(answering, spec.generation)
+        identity = files.identity if isinstance(files.identity, str) else files.identity.result()
+    code = code_digest(order.custom_infer) if spec.custom else ""
+    return Ready(captioner, answering, revision_of(spec, identity, code))
+
+
+def _find(order: EngineOrder, progress: Progress, hashing: ThreadPoolExecutor) -> _Files:
+    source, pickle = order.spec.source, order.spec.loader.allow_pickle
+    own_code = order.spec.custom is not None
+    if source is None:
+        return _Files(None, "")
+    if source.volume:
+        folder = Path(source.volume.path)
+        if not folder.is_dir():
+            raise LoadFailed(
+                "SourceNotFound",
+                f"there is no folder {folder}: correct spec.source.volume.path, or put the model "
+                "there",
+            )
+        return _Files(folder, hashing.submit(folder_digest, folder, pickle, own_code))
+    assert source.hugging_face, "a source is a volume or a repository"
+
+    from captionfleet_worker.engine.hub import Hub
+
+    hub = Hub(source.hugging_face, order.cache)
+    folder, commit = hub.fetch(pickle, own_code, lambda said: progress("downloading", said))
+    return _Files(folder, f"{source.hugging_face.repo}@{commit}")
+
+
+def _captioner(order: EngineOrder, folder: Path | None, progress: Progress) -> Captioner:
+    if order.spec.custom:
+        progress("loading", f"loading {order.spec.custom.entrypoint}")
+        return load_custom(order.spec.custom, order.custom_infer, order.device, folder)
+    assert folder, "the manifest's rules ask for source or custom"
+    progress("loading", "loading the model")
+
+    from captionfleet_worker.engine.checkpoint import load_checkpoint
+    from captionfleet_worker.engine.transformers_captioner import TransformersCaptioner
+
+    return TransformersCaptioner(load_checkpoint(folder, order.spec.loader, order.device))
+
+
+def failure_of(error: Exception) -> LoadFailed:
+    """What an unforeseen exception means for a person."""
+    first_line = next(iter(str(error).strip().splitlines()), "")
+    if is_out_of_memory(error):
+        return LoadFailed(
+            "OutOfMemory",
+            f"not enough memory to load the model: {first_line}; state its need in "
+            "spec.requirements, or give the worker more",
+            retriable=True,
+        )
+    if isinstance(error, ImportError):
+        return LoadFailed(
+            "UnsupportedModel",
+            f"the model needs a Python package that this worker lacks: {first_line}; install it",
+        )
+    return LoadFailed(
+        "LoadFailed", f"{type(error).__name__}: {first_line}; the engine's log has more", True
+    )
+
+
+def revision_of(spec: ModelSpec, identity: str, code: str) -> str:
+    """Digest of everything a caption depends on but the picture, the prompt and the options."""
+    made_of = {
+        "files": identity,
+        "code": code,
+        "custom": spec.custom.as_manifest() if spec.custom else None,
+        "loader": spec.loader.as_manifest(),
+        "generation": spec.generation.as_manifest(),
+    }
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:40]

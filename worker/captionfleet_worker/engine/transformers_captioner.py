@@ -1,0 +1,113 @@
+"""Captions with a transformers checkpoint: pictures and prompt in, generate(), words out."""
+
+from typing import Any
+
+import torch
+from PIL import Image
+
+from captionfleet.resources.model import Generation
+from captionfleet_worker.engine.answering import Caption
+from captionfleet_worker.engine.checkpoint import Checkpoint
+from captionfleet_worker.engine.families import Family
+from captionfleet_worker.engine.generation import generate_arguments
+from captionfleet_worker.engine.wording import echo_length, ending, tidy, with_prefix
+
+
+class TransformersCaptioner:
+    """A Captioner over a Checkpoint."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._is = checkpoint
+
+    def prompt_problem(self, prompt: str) -> str | None:
+        return self._is.rules.problem(prompt)
+
+    def describe(self, error: BaseException) -> str:
+        return f"{type(error).__name__}: {error}"
+
+    def unload(self) -> None:
+        """Nothing to do: the process ends and takes everything with it."""
+
+    @torch.inference_mode()
+    def caption(
+        self, images: list[Image.Image], prompt: str, generation: Generation
+    ) -> list[Caption]:
+        inputs = self._on_device(self._inputs(images, prompt, generation.system_prompt))
+        # BLIP writes into its input_ids: remember what was asked before it does.
+        asked = inputs["input_ids"].tolist() if "input_ids" in inputs else None
+        if generation.seed is not None:
+            torch.manual_seed(generation.seed)
+        rows = self._is.model.generate(**inputs, **generate_arguments(generation)).tolist()
+        echo = echo_length(rows, asked, self._is.starts)
+        return [self._worded(row, echo, prompt, generation.max_new_tokens) for row in rows]
+
+    def _inputs(self, images: list[Image.Image], prompt: str, system_prompt: str) -> dict[str, Any]:
+        family, text = self._is.recipe.family, prompt or self._is.recipe.default_prompt
+        if family is Family.CHAT:
+            return self._chat(images, text, system_prompt)
+        if family is Family.PROMPTED:
+            if self._is.model.config.model_type == "paligemma":
+                text = self._is.processor.image_token + text
+            return self._texted(images, text)
+        if family is Family.PREFIXED and text:
+            return self._prefixed(images, text)
+        # Never an empty text: generate() of BLIP and GIT raises on one.
+        return dict(self._is.image_processor(images=images, return_tensors="pt"))
+
+    def _texted(self, images: list[Image.Image], text: str) -> dict[str, Any]:
+        texts = [text] * len(images)
+        processor = self._is.processor
+        return dict(processor(images=images, text=texts, return_tensors="pt", padding=True))
+
+    def _prefixed(self, images: list[Image.Image], text: str) -> dict[str, Any]:
+        inputs = self._texted(images, text)
+        if self._is.model.config.model_type == "git":
+            # Its processor ends the prefix with [SEP], after which GIT begins a new sentence.
+            for name in ("input_ids", "attention_mask"):
+                inputs[name] = inputs[name][:, :-1]
+        return inputs
+
+    def _chat(self, images: list[Image.Image], text: str, system_prompt: str) -> dict[str, Any]:
+        before = [{"role": "system", "content": [{"type": "text", "text": system_prompt}]}]
+        conversations = [
+            [
+                *(before if system_prompt else []),
+                {
+                    "role": "user",
+                    "content": [{"type": "image", "image": image}, {"type": "text", "text": text}],
+                },
+            ]
+            for image in images
+        ]
+        return dict(
+            self._is.processor.apply_chat_template(
+                conversations,
+                add_generation_prompt=True,
+                tokenize=True,
+                return_dict=True,
+                return_tensors="pt",
+                processor_kwargs={"padding": True},
+            )
+        )
+
+    def _on_device(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        model, moved = self._is.model, {}
+        for name, value in inputs.items():
+            if name not in self._is.accepted:
+                continue
+            if isinstance(value, torch.Tensor):
+                dtype = model.dtype if value.is_floating_point() else value.dtype
+                value = value.to(model.device, dtype)
+            moved[name] = value
+        return moved
+
+    def _worded(self, row: list[int], echo: int, prompt: str, limit: int) -> Caption:
+        written = row[echo:]
+        finish, tokens = ending(written, self._is.ends, limit)
+        text = self._decode(written)
+        if prompt and self._is.recipe.family is Family.PREFIXED:
+            text = with_prefix(prompt, self._decode(row), self._decode(row[:echo]), text)
+        return Caption(tidy(text), finish, tokens)
+
+    def _decode(self, ids: list[int]) -> str:
+        return str(self._is.tokenizer.decode(ids, skip_special_tokens=True))

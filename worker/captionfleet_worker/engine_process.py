@@ -1,0 +1,287 @@
+"""The agent's side of an engine: start it, hand it batches, notice its death, end it.
+
+Imports neither torch nor transformers. What the child does is in `engine/`.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from captionfleet_worker.engine.protocol import (
+    Answer,
+    EngineOrder,
+    Header,
+    LoadFailed,
+    Shot,
+    encode,
+    read_frame,
+)
+
+__all__ = [
+    "Answer",
+    "EngineDied",
+    "EngineOrder",
+    "EngineProcess",
+    "EngineTimeout",
+    "LoadFailed",
+    "Loaded",
+    "Shot",
+]
+
+_POLITE_SECONDS = 5.0
+_LARGEST_LOG = 8 * 2**20
+_GONE = (asyncio.IncompleteReadError, ConnectionError)
+_KEPT_SETTINGS = {"CAPTIONFLEET_FAULT"}
+"""Of our own settings, those an engine may see: model code has no use for addresses and tokens."""
+
+
+class EngineDied(Exception):
+    """The engine process ended. The message says how."""
+
+
+class EngineTimeout(Exception):
+    """A batch took longer than spec.inference.timeoutSeconds; the engine was killed."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a loaded engine tells about itself."""
+
+    revision: str
+    memory_bytes: int
+    load_seconds: float
+    """Seconds from start() until it could caption, without the time of downloads."""
+    max_batch_size: int
+
+
+class EngineProcess:
+    """One engine: a child process with a loaded model. Made by start(), ended by stop()."""
+
+    def __init__(
+        self,
+        order: EngineOrder,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self.loaded: Loaded
+        self.pid = process.pid
+        self._order = order
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._turn = asyncio.Lock()
+        self._runs = 0
+        self._device_memory: int | None = None
+        self._last_memory = 0
+
+    @classmethod
+    async def start(
+        cls, order: EngineOrder, progress: Callable[[str, str], None]
+    ) -> "EngineProcess":
+        """Spawn an engine, load the model, smoke-test it. Raises LoadFailed; leaves no process.
+
+        `progress(phase, sentence)` is called with phase "downloading" or "loading". Loading and
+        smoke test are bounded by spec.acceptance.timeoutSeconds, which a download does not use up.
+        """
+        progress("loading", "starting the engine")
+        engine = await _spawn(order)
+        try:
+            engine.loaded = await engine._load(progress)
+        except BaseException:
+            await engine._kill()
+            raise
+        return engine
+
+    @property
+    def alive(self) -> bool:
+        return self._process.returncode is None
+
+    async def run(self, shots: Sequence[Shot], options: Mapping[str, Any]) -> list[Answer]:
+        """Caption one batch with one set of options; answers in the order of the shots.
+
+        Raises EngineDied, or EngineTimeout after spec.inference.timeoutSeconds.
+        """
+        async with self._turn:
+            self._runs += 1
+            header = {
+                "do": "run", "run": self._runs, "options": dict(options),
+                "prompts": [shot.prompt for shot in shots],
+                "sizes": [len(shot.picture) for shot in shots],
+            }  # fmt: skip
+            limit = self._order.spec.inference.timeout_seconds
+            try:
+                async with asyncio.timeout(limit):
+                    await self._send(header, b"".join(shot.picture for shot in shots))
+                    reply = await self._reply_to(self._runs)
+            except TimeoutError:
+                await self._kill()
+                raise EngineTimeout(
+                    f"no answer for {len(shots)} picture(s) within {limit} s "
+                    "(spec.inference.timeoutSeconds); the engine was ended"
+                ) from None
+            except _GONE:
+                raise EngineDied(await self._obituary()) from None
+        self._device_memory = reply["device_memory"]
+        return [Answer(**answer) for answer in reply["answers"]]
+
+    def memory_bytes(self) -> int:
+        """Bytes it takes now: of the GPU on a GPU, else its share of main memory (PSS)."""
+        if self._device_memory is not None:
+            return self._device_memory
+        # A process that just ended has no figures: the last ones stand.
+        with contextlib.suppress(OSError, ProcessLookupError):
+            self._last_memory = _proportional_memory(self.pid)
+        return self._last_memory
+
+    async def stop(self) -> None:
+        """Let it unload, then end it with everything it started. May be called again."""
+        if self.alive:
+            with contextlib.suppress(TimeoutError, *_GONE):
+                async with asyncio.timeout(_POLITE_SECONDS):
+                    await self._send({"do": "stop"})
+                    await self._process.wait()
+        await self._kill()
+
+    async def _load(self, progress: Callable[[str, str], None]) -> Loaded:
+        clock = _LoadClock()
+        limit = self._order.spec.acceptance.timeout_seconds
+        try:
+            await self._send({"do": "load", **self._order.to_header()})
+            while True:
+                async with asyncio.timeout(clock.left(limit)):
+                    said, _ = await read_frame(self._reader)
+                if said["say"] == "progress":
+                    clock.enter(said["phase"])
+                    progress(said["phase"], said["sentence"])
+                elif said["say"] == "failed":
+                    raise LoadFailed(said["reason"], said["message"], said["retriable"])
+                else:
+                    return self._loaded(said, clock.spent())
+        except TimeoutError:
+            raise LoadFailed(
+                "LoadTimeout",
+                f"not loaded within {limit} s (spec.acceptance.timeoutSeconds): raise it, or see "
+                f"{self._order.log_file}",
+                retriable=True,
+            ) from None
+        except _GONE:
+            why = await self._obituary()
+            raise LoadFailed("EngineDied", f"while loading, {why}", retriable=True) from None
+
+    def _loaded(self, said: Header, seconds: float) -> Loaded:
+        self._device_memory = said["device_memory"]
+        return Loaded(
+            revision=said["revision"],
+            memory_bytes=self.memory_bytes(),
+            load_seconds=seconds,
+            max_batch_size=self._order.spec.batching.max_batch_size,
+        )
+
+    async def _send(self, header: Header, body: bytes = b"") -> None:
+        self._writer.write(encode(header, body))
+        await self._writer.drain()
+
+    async def _reply_to(self, run: int) -> Header:
+        # A run whose caller was cancelled leaves its answer behind: it is dropped here.
+        while True:
+            said, _ = await read_frame(self._reader)
+            if said["run"] == run:
+                return said
+
+    async def _obituary(self) -> str:
+        """How it ended. Whatever closed its connection without ending is ended here."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_POLITE_SECONDS):
+                await self._process.wait()
+        await self._kill()
+        code = self._process.returncode or 0
+        if code >= 0:
+            how = f"exit code {code}"
+        else:
+            how = signal.Signals(-code).name
+            how += ", often sent by the kernel when memory is short" if code == -9 else ""
+        return f"the engine ended ({how}); its log is {self._order.log_file}"
+
+    async def _kill(self) -> None:
+        # The whole group: custom code may have started processes of its own.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        await self._process.wait()
+        self._writer.close()
+
+
+class _LoadClock:
+    """Seconds of loading: stands still while files are downloaded."""
+
+    def __init__(self) -> None:
+        self._since: float | None = time.monotonic()
+        self._before = 0.0
+
+    def enter(self, phase: str) -> None:
+        self._before = self.spent()
+        self._since = None if phase == "downloading" else time.monotonic()
+
+    def spent(self) -> float:
+        running = 0.0 if self._since is None else time.monotonic() - self._since
+        return self._before + running
+
+    def left(self, limit: float) -> float | None:
+        """Seconds left; None while the clock stands still."""
+        return None if self._since is None else limit - self.spent()
+
+
+async def _spawn(order: EngineOrder) -> EngineProcess:
+    ours, theirs = socket.socketpair()
+    with theirs, _open_log(order.log_file) as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "captionfleet_worker.engine",
+            str(theirs.fileno()), str(os.getpid()),
+            stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+            pass_fds=(theirs.fileno(),), start_new_session=True,
+            env=engine_environment(order, os.environ),
+        )  # fmt: skip
+    reader, writer = await asyncio.open_unix_connection(sock=ours)
+    return EngineProcess(order, process, reader, writer)
+
+
+def _open_log(file: Path) -> BinaryIO:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.exists() and file.stat().st_size > _LARGEST_LOG:
+        file.replace(file.with_suffix(".old.log"))
+    return file.open("ab")
+
+
+def engine_environment(order: EngineOrder, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The environment of an engine: the agent's, without its credentials, with quiet libraries."""
+    kept = {
+        name: value
+        for name, value in inherited.items()
+        if name in _KEPT_SETTINGS
+        or not (name.startswith("CAPTIONFLEET_") or name == "RABBITMQ_URL")
+    }
+    return kept | {
+        # Threads that spin while they wait slow down every other engine of the machine.
+        "OMP_NUM_THREADS": str(order.threads),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONFAULTHANDLER": "1",
+    }
+
+
+def _proportional_memory(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0
