@@ -78,14 +78,23 @@ class Consumer:
     queue: AbstractQueue
     channel: AbstractChannel
     tag: str
+    deliver: Callable[[AbstractIncomingMessage], Awaitable[None]]
     ended: bool = False
     """Closed by us, not by the broker."""
+    lost: bool = False
+    """The broker ended it, for example because its queue was deleted. Its channel lives on."""
 
     async def cancel(self) -> None:
         """Take nothing new. What was delivered can still be acked."""
         if not self.channel.is_closed:
             with contextlib.suppress(*CONNECTION_TROUBLE):
                 await self.queue.cancel(self.tag)
+
+    async def resume(self) -> None:
+        """Take deliveries again after cancel()."""
+        if not self.channel.is_closed:
+            with contextlib.suppress(*CONNECTION_TROUBLE):
+                self.tag = await self.queue.consume(self.deliver)
 
     async def close(self) -> None:
         """Close its channel: whatever is not acked goes back to the queue."""
@@ -152,8 +161,10 @@ class Session:
 
         # A consumer channel closed by the broker alone must end the session too: a program that
         # believes it consumes, and does not, waits for ever.
-        consumer = Consumer(found, channel, await found.consume(deliver))
+        consumer = Consumer(found, channel, await found.consume(deliver), deliver)
         channel.close_callbacks.add(lambda *_: None if consumer.ended else self.closed.set())
+        underlay = await channel.get_underlay_channel()
+        underlay.on_consumer_cancel_callbacks.add(lambda _: setattr(consumer, "lost", True))
         return consumer
 
     async def listen(

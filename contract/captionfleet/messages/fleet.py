@@ -128,6 +128,8 @@ class Assignment(Message):
     worker: str
     generation: Generation
     models: dict[str, ModelAssignment]
+    max_concurrent_loads: int = 1
+    """Most copies this worker loads at the same time; the others wait their turn."""
 
 
 class ModelDemand(Message):

@@ -1,0 +1,64 @@
+"""Fixtures of the worker's tests: a link, the api's end, and a worker's copy with a stand-in."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from tests.worker.stand_ins import Desk, Workshop, wanted
+
+from captionfleet.broker.link import Link, Session
+from captionfleet.broker.names import Names
+from captionfleet_worker.live_copy import LiveCopy, Workplace
+from captionfleet_worker.metrics import Meters
+
+
+@asynccontextmanager
+async def linked(url: str) -> AsyncIterator[Link]:
+    """A running link."""
+
+    async def set_up(_: Session) -> None:
+        return None
+
+    link = Link(url, "test worker", set_up)
+    running = asyncio.create_task(link.run())
+    await link.connected()
+    yield link
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.fixture
+async def link(broker_url: str, session: Session) -> AsyncIterator[Link]:
+    async with linked(broker_url) as link:
+        yield link
+
+
+@pytest.fixture
+async def desk(broker_url: str, session: Session, names: Names) -> AsyncIterator[Desk]:
+    async with linked(broker_url) as own:
+        desk = Desk(own, session, names, "m")
+        await desk.open()
+        yield desk
+
+
+@pytest.fixture
+def workshop() -> Workshop:
+    return Workshop()
+
+
+@pytest.fixture
+def place(link: Link, names: Names, workshop: Workshop, tmp_path: Path) -> Workplace:
+    return Workplace(
+        worker="w1", names=names, link=link, meters=Meters(), device="cpu", threads=1,
+        custom_infer=tmp_path, cache=None, logs=tmp_path, start_engine=workshop.start,
+        changed=lambda: None,
+    )  # fmt: skip
+
+
+@pytest.fixture
+async def copy(place: Workplace) -> AsyncIterator[LiveCopy]:
+    copy = LiveCopy("m", wanted(), None, place)
+    yield copy
+    await copy.unload()

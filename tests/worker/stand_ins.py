@@ -1,0 +1,149 @@
+"""What surrounds a worker in its tests: an engine that does as told, and the api's end of a fleet.
+
+The stand-in engine provokes on demand what the real one does only by chance.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from captionfleet.broker.link import Delivery, Link, Session
+from captionfleet.broker.names import Names
+from captionfleet.broker.topology import declare_model_queues, declare_results_queue
+from captionfleet.ids import new_id, new_nonce
+from captionfleet.messages import ModelAssignment, Outcome, ResultMessage, TaskMessage, Wanted
+from captionfleet_worker.engine_process import (
+    Answer,
+    EngineDied,
+    EngineOrder,
+    EngineTimeout,
+    Loaded,
+    Shot,
+)
+
+SPEC = {"custom": {"entrypoint": "stand_in:StandIn"}}
+DEADLY = b"deadly"
+SLOW = b"slow"
+
+
+def wanted(spec: Mapping[str, Any] = SPEC, fingerprint: str = "f1") -> ModelAssignment:
+    return ModelAssignment(state=Wanted.LOADED, fingerprint=fingerprint, spec=dict(spec))
+
+
+class StandInEngine:
+    """Captions b"cat" as "a cat"; dies of b"deadly..."; b"slow..." takes it too long."""
+
+    def __init__(self, workshop: "Workshop") -> None:
+        self.loaded = Loaded("revision-1", 1000, 0.5, workshop.max_batch_size)
+        self.pid = 2**22 + 1  # above what the kernel gives out: nothing is there to be killed
+        self.alive = True
+        self._workshop = workshop
+
+    async def run(self, shots: Sequence[Shot], options: Mapping[str, Any]) -> list[Answer]:
+        pictures = [shot.picture for shot in shots]
+        self._workshop.batches.append(pictures)
+        await self._workshop.gate.wait()
+        if any(picture.startswith(DEADLY) for picture in pictures):
+            self.alive = False
+            raise EngineDied("signal SIGSEGV")
+        if any(picture.startswith(SLOW) for picture in pictures):
+            self.alive = False
+            raise EngineTimeout("too long")
+        return [Answer(f"a {each.decode()}", "stop", 3, None, None) for each in pictures]
+
+    def memory_bytes(self) -> int:
+        return 1000
+
+    async def stop(self) -> None:
+        self.alive = False
+
+
+@dataclass
+class Workshop:
+    """Starts stand-in engines and remembers what was asked of them."""
+
+    max_batch_size: int = 4
+    batches: list[list[bytes]] = field(default_factory=list)
+    engines: list[StandInEngine] = field(default_factory=list)
+    orders: list[EngineOrder] = field(default_factory=list)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    """Closed: batches wait inside the engine."""
+    may_load: asyncio.Event = field(default_factory=asyncio.Event)
+    """Closed: loads wait."""
+    failures: list[Exception] = field(default_factory=list)
+    """Raised by the next loads, one each."""
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+        self.may_load.set()
+
+    async def start(self, order: EngineOrder, progress: Any) -> StandInEngine:
+        self.orders.append(order)
+        progress("loading", "loading the stand-in")
+        await self.may_load.wait()
+        if self.failures:
+            raise self.failures.pop(0)
+        self.engines.append(StandInEngine(self))
+        return self.engines[-1]
+
+
+class Desk:
+    """The api's end: publishes tasks of one model and gathers the results."""
+
+    def __init__(self, link: Link, session: Session, names: Names, model: str) -> None:
+        self.link = link
+        self.session = session
+        self.names = names
+        self.model = model
+        self.queue = names.results_queue(new_nonce())
+        self.results: list[ResultMessage] = []
+
+    async def open(self) -> None:
+        await declare_model_queues(self.session, self.names, self.model)
+        await declare_results_queue(self.session, self.names, self.queue)
+        await self.session.consume(self.queue, self._take, prefetch=100)
+
+    async def send(self, *pictures: bytes, suspect: bool = False, **fields: Any) -> list[str]:
+        """Publish a task per picture; the tasks' ids are the pictures and a serial number."""
+        key = self.names.suspect_key if suspect else self.names.model_key
+        tasks = [self.task(picture, **fields) for picture in pictures]
+        for task in tasks:
+            await self.link.publish(
+                self.names.tasks, key(self.model), task.picture,
+                headers=task.headers(), reply_to=task.reply_to,
+            )  # fmt: skip
+        return [task.task for task in tasks]
+
+    def task(self, picture: bytes, **fields: Any) -> TaskMessage:
+        made: dict[str, Any] = {
+            "task": new_id(), "token": new_id(), "model": self.model, "picture": picture,
+            "sha256": sha256(picture).hexdigest(), "reply_to": self.queue, **fields,
+        }  # fmt: skip
+        return TaskMessage(**made)
+
+    def outcomes(self) -> dict[str, str]:
+        """Task id -> caption, error code or outcome. Fails on a second answer to one task."""
+        said: dict[str, str] = {}
+        for result in self.results:
+            assert result.task not in said, f"answered twice: {result}"
+            said[result.task] = (
+                result.text or result.error_code or result.outcome.value
+                if result.outcome != Outcome.CAPTIONED
+                else str(result.text)
+            )
+        return said
+
+    async def left(self) -> int:
+        """Tasks ready in the model's two queues."""
+        counts = [
+            await self.session.ready_count(queue)
+            for queue in (self.names.model_queue(self.model), self.names.suspect_queue(self.model))
+        ]
+        return sum(count or 0 for count in counts)
+
+    async def _take(self, delivery: Delivery) -> None:
+        self.results.append(ResultMessage.model_validate(json.loads(delivery.body)))
+        await delivery.ack()

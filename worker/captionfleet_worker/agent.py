@@ -1,0 +1,260 @@
+"""The agent: keeps a worker's copies at what its assignment says, and tells the fleet how it is.
+
+Level-triggered: it may be woken for anything or nothing, and looks at everything each time.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+
+from captionfleet.broker.link import Delivery, Link, NotConfirmed, Session
+from captionfleet.broker.names import Names
+from captionfleet.catalog.folder import custom_folder
+from captionfleet.ids import new_id, new_nonce
+from captionfleet.messages import CustomClass, Heartbeat, ModelAssignment
+from captionfleet_worker.assignments import Assignments
+from captionfleet_worker.cgroup import cores, memory_total, memory_used, read_cgroup
+from captionfleet_worker.copies import Copies
+from captionfleet_worker.custom_code import CustomCode
+from captionfleet_worker.device import Device, read_gpu
+from captionfleet_worker.files_here import files_here
+from captionfleet_worker.live_copy import StartEngine, Workplace
+from captionfleet_worker.metrics import Meters, Usage, serve_metrics
+from captionfleet_worker.settings import WorkerSettings
+from captionfleet_worker.watchdog import MISTRUST_SECONDS, mistrusted
+
+log = structlog.get_logger()
+
+_PERIOD_SECONDS = 2.0
+# Changes come in bursts; one heartbeat may speak of many.
+_COALESCE_SECONDS = 0.2
+_GPU_PERIOD_SECONDS = 10.0
+
+
+class Agent:
+    """One worker. `run()` returns when it has drained."""
+
+    def __init__(self, settings: WorkerSettings, device: Device, start_engine: StartEngine) -> None:
+        self._settings = settings
+        self._device = device
+        self._names = Names(settings.fleet)
+        self._incarnation = new_id()
+        self._meters = Meters()
+        self._usage = Usage(self._meters)
+        self._memory = (0, 0)
+        self._gpu_read_at = float("-inf")
+        self._to_steer = asyncio.Event()
+        self._to_tell = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._draining = False
+        name = f"worker {settings.pool}.{settings.worker}"
+        self._link = Link(settings.rabbitmq_url.get_secret_value(), name, self._set_up)
+        self._custom_infer = settings.custom_infer or custom_folder(settings.catalog)
+        self._code = CustomCode(self._custom_infer, self._change)
+        self._assignments = Assignments(settings.worker, settings.kept_assignment)
+        self._copies = Copies(self._workplace(start_engine))
+
+    def stop(self) -> None:
+        """Drain and end. Asked a second time, end at once."""
+        if self._stop.is_set():
+            self.end_at_once()
+        log.info("draining", seconds=self._settings.drain_seconds)
+        self._stop.set()
+
+    def end_at_once(self) -> None:
+        """End without a word, engines too: the broker gives the work to others."""
+        for pid in self._copies.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+        os._exit(1)
+
+    async def run(self) -> None:
+        """Serve until stop(), then drain."""
+        server = await self._serve_metrics()
+        try:
+            async with asyncio.TaskGroup() as group:
+                loops = [group.create_task(each) for each in self._loops()]
+                await self._stop.wait()
+                await self._drain()
+                for each in loops:
+                    each.cancel()
+        finally:
+            await self._copies.end()
+            if server:
+                server.close()
+
+    def _loops(self) -> list[Coroutine[Any, Any, None]]:
+        return [
+            self._link.run(),
+            self._steering(),
+            self._telling(),
+            self._resuming(),
+            self._watching_consumers(),
+            self._code.watch(),
+        ]
+
+    # Being told.
+
+    async def _set_up(self, session: Session) -> None:
+        """One life of the connection: our own queue of assignments, then the consumers."""
+        pool, worker = self._settings.pool, self._settings.worker
+        queue = self._names.worker_queue(pool, worker, new_nonce())
+        key = self._names.worker_key(pool, worker)
+        await session.listen(self._names.assignments, queue, key, self._hear)
+        if not self._draining:
+            await self._copies.open(session)
+        self._meters.sessions.inc()
+        self._to_tell.set()
+
+    async def _hear(self, delivery: Delivery) -> None:
+        try:
+            changed = self._assignments.hear(delivery.body)
+        except ValueError as error:
+            self._meters.malformed.inc()
+            log.warning("assignment refused", why=str(error))
+            return
+        if changed:
+            self._change()
+
+    async def _resuming(self) -> None:
+        await asyncio.sleep(self._settings.resume_seconds)
+        if self._assignments.resume():
+            log.warning("no operator heard since the start: the last assignment is resumed")
+            self._change()
+
+    # Doing.
+
+    async def _steering(self) -> None:
+        while True:
+            self._to_steer.clear()
+            if self._assignments.known and not self._draining:
+                self._copies.steer(
+                    self._assignments.loaded(), self._code_of, self._assignments.most_loads
+                )
+            if self._link.session and not self._draining:
+                await self._copies.open(self._link.session)
+            await _set_or_timeout(self._to_steer, _PERIOD_SECONDS)
+
+    def _code_of(self, wanted: ModelAssignment) -> str | None:
+        custom = wanted.spec.get("custom")
+        return self._code.sha256_of(str(custom["entrypoint"])) if custom else None
+
+    async def _watching_consumers(self) -> None:
+        while True:
+            await asyncio.sleep(MISTRUST_SECONDS / 3)
+            session = self._link.session
+            if session and (models := await self._copies.mistrusted(session, mistrusted)):
+                log.warning("tasks wait and none come: connecting anew", models=models)
+                await session.close()
+
+    async def _drain(self) -> None:
+        self._draining = True
+        self._to_tell.set()
+        try:
+            async with asyncio.timeout(drain_budget(self._settings.drain_seconds)):
+                await self._copies.drain()
+        except TimeoutError:
+            log.warning("not drained in time: the broker gives the rest to others")
+        await self._tell(gone=True)
+
+    # Telling.
+
+    def _change(self) -> None:
+        self._to_steer.set()
+        self._to_tell.set()
+
+    async def _telling(self) -> None:
+        while True:
+            self._to_tell.clear()
+            await self._measure()
+            await self._tell()
+            await asyncio.sleep(_COALESCE_SECONDS)
+            await _set_or_timeout(self._to_tell, _PERIOD_SECONDS - _COALESCE_SECONDS)
+
+    async def _tell(self, *, gone: bool = False) -> None:
+        if self._link.session is None:
+            return
+        try:
+            await self._link.publish(
+                self._names.heartbeats, "", self._heartbeat(gone=gone).encode(),
+                mandatory=False, persistent=False, timeout=5,
+            )  # fmt: skip
+        except NotConfirmed as error:
+            log.info("heartbeat not sent", why=str(error))
+
+    def _heartbeat(self, *, gone: bool) -> Heartbeat:
+        total, used = self._memory
+        return Heartbeat(
+            worker=self._settings.worker, pool=self._settings.pool,
+            incarnation=self._incarnation, host=socket.gethostname(), pid=os.getpid(),
+            device=self._device.kind, device_name=self._device.name,
+            memory_total=total, memory_used=used, sent_at=time.time(), cached=self._cached(),
+            custom=[
+                CustomClass(entrypoint=each.entrypoint, sha256=each.sha256)
+                for each in self._code.classes
+            ],
+            copies=self._copies.views(), held=self._copies.held_tokens(),
+            running=self._copies.running_tokens(), assignment=self._assignments.generation,
+            draining=self._draining, gone=gone,
+        )  # fmt: skip
+
+    def _cached(self) -> list[str]:
+        return [
+            name
+            for name, each in self._assignments.models.items()
+            if files_here(each.spec, self._settings.cache, self._code_of(each) is not None)
+        ]
+
+    async def _measure(self) -> None:
+        """Memory for the next heartbeat, processor and memory for /metrics."""
+        cgroup = read_cgroup()
+        now = time.monotonic()
+        self._usage.sample(self._copies.pids(), memory_total(cgroup), now)
+        if self._device.kind == "CPU":
+            self._memory = memory_total(cgroup), memory_used(cgroup)
+        elif now - self._gpu_read_at >= _GPU_PERIOD_SECONDS:
+            self._gpu_read_at = now
+            if gpu := await read_gpu():
+                self._memory = gpu.memory_total, gpu.memory_used
+
+    async def _serve_metrics(self) -> asyncio.Server | None:
+        host, port = self._settings.metrics_host, self._settings.metrics_port
+        try:
+            server = await serve_metrics(self._meters, host, port)
+        except OSError as error:
+            log.warning(
+                "no metrics: the port is not free. Set CAPTIONFLEET_METRICS_PORT (0 = any)",
+                port=port, why=error.strerror,
+            )  # fmt: skip
+            return None
+        port = server.sockets[0].getsockname()[1]
+        log.info("metrics", url=f"http://{host}:{port}/metrics")
+        return server
+
+    def _workplace(self, start_engine: StartEngine) -> Workplace:
+        settings = self._settings
+        return Workplace(
+            worker=settings.worker, names=self._names, link=self._link, meters=self._meters,
+            device=self._device.torch_name, threads=settings.threads or cores(read_cgroup()),
+            custom_infer=self._custom_infer.resolve(), cache=settings.cache,
+            logs=settings.logs_folder.resolve(),
+            start_engine=start_engine, changed=self._change,
+        )  # fmt: skip
+
+
+def drain_budget(seconds: float) -> float:
+    """Seconds for finishing work, when so many are left in all: engines need some to end."""
+    return seconds - min(8.0, seconds / 2)
+
+
+async def _set_or_timeout(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -1,0 +1,280 @@
+"""Consumes one model: takes tasks, runs them in batches, answers each exactly once.
+
+It decides neither what a batch is (batcher) nor what a task is answered (verdicts), and knows
+no process: the copy hands it a Captioner.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import structlog
+
+from captionfleet.broker.link import Delivery, Link, Session
+from captionfleet.broker.names import Names
+from captionfleet.faults import fault_point
+from captionfleet.messages import MalformedTask, TaskMessage
+from captionfleet_worker.answers import Answers
+from captionfleet_worker.batcher import next_batch
+from captionfleet_worker.engine_process import (
+    Answer,
+    EngineDied,
+    EngineTimeout,
+    LoadFailed,
+    Shot,
+)
+from captionfleet_worker.lanes import Lanes
+from captionfleet_worker.measuring import Pace
+from captionfleet_worker.metrics import Meters
+from captionfleet_worker.verdicts import (
+    CRASHES,
+    RETURNED,
+    SUSPECT,
+    Held,
+    Lane,
+    Origin,
+    on_answer,
+    on_arrival,
+    timed_out,
+)
+
+log = structlog.get_logger()
+
+
+class Captioner(Protocol):
+    """A loaded model, as its consumer sees it."""
+
+    @property
+    def alive(self) -> bool:
+        """Its engine runs."""
+
+    @property
+    def batch_size(self) -> int:
+        """Most pictures of one batch."""
+
+    @property
+    def timeout_seconds(self) -> float:
+        """Longest time of one batch."""
+
+    @property
+    def seeded(self) -> bool:
+        """The model's own defaults name a seed."""
+
+    @property
+    def origin(self) -> Origin: ...
+
+    async def run(self, shots: Sequence[Shot], options: Mapping[str, Any]) -> list[Answer]:
+        """One batch. Raises EngineDied or EngineTimeout; restart() is needed then."""
+
+    async def restart(self) -> None:
+        """Have a living engine again; does nothing if it lives. Raises LoadFailed."""
+
+
+class ModelConsumer:
+    """See the module. `changed` is called when what heartbeats say has changed."""
+
+    def __init__(
+        self,
+        model: str,
+        captioner: Captioner,
+        link: Link,
+        names: Names,
+        meters: Meters,
+        changed: Callable[[], None],
+    ) -> None:
+        self._model = model
+        self._captioner = captioner
+        self._meters = meters
+        self._changed = changed
+        self.pace = Pace()
+        self.lanes = Lanes(names, model, 2 * captioner.batch_size, self._take)
+        self._answers = Answers(link, names, meters, captioner.origin, self._forget)
+        self._arrivals = 0
+        self._held: dict[int, Held] = {}
+        self._waiting: list[Held] = []
+        self._running: list[Held] = []
+        self._arrived = asyncio.Event()
+        self._draining = asyncio.Event()
+        self._last_work = time.monotonic()
+        self._last_arrival = time.monotonic()
+
+    @property
+    def held_tokens(self) -> list[str]:
+        """Tokens taken from the broker and not answered."""
+        return [each.task.token for each in self._held.values()]
+
+    @property
+    def running_tokens(self) -> list[str]:
+        return [each.task.token for each in self._running]
+
+    def idle_seconds(self) -> float:
+        """Seconds since it last had work."""
+        return 0.0 if self._held else time.monotonic() - self._last_work
+
+    def quiet_seconds(self) -> float:
+        """Seconds that an open, idle consumer has got nothing; 0 while busy or not open."""
+        if self._held or not self.lanes.consuming:
+            self._last_arrival = time.monotonic()
+        return time.monotonic() - self._last_arrival
+
+    async def open(self, session: Session) -> None:
+        """Raises QueueMissing if one of the model's queues does not exist."""
+        self._drop_dead()
+        if not self._draining.is_set():
+            await self.lanes.open(session)
+
+    async def serve(self) -> None:
+        """Run batches until drain() is called. Raises LoadFailed if the engine cannot come back;
+        everything held has been handed back then."""
+        while not self._draining.is_set():
+            await self._arrived.wait()
+            self._arrived.clear()
+            # One turn of the loop, so that tasks that came in one go share a batch.
+            await asyncio.sleep(0)
+            if not self._captioner.alive:
+                await self._recover([])
+            while batch := self._next_batch():
+                if await self._attempt(batch) is not None:
+                    await self._recover(batch)
+
+    def wake(self) -> None:
+        """Look again: the engine may have ended while idle."""
+        self._arrived.set()
+
+    async def drain(self) -> None:
+        """Take nothing new and hand back what has not started; serve() ends after its batch."""
+        self._draining.set()
+        self._arrived.set()
+        # First cancel, then answer: an answer makes room for a delivery, and RabbitMQ counts one
+        # that meets a cancelled consumer as a failed one.
+        await self.lanes.pause()
+        self._hand_back()
+        fault_point("worker: in drain")
+
+    async def finish(self) -> None:
+        """After serve() has ended: wait until every answer is acked, then close the consumers."""
+        await self.drain()
+        await self._answers.flush()
+        await self.lanes.close()
+
+    async def _take(self, lane: Lane, delivery: Delivery) -> None:
+        self._last_arrival = time.monotonic()
+        try:
+            task = TaskMessage.decode(delivery.headers, delivery.reply_to, delivery.body)
+            if task.model != self._model:
+                raise MalformedTask(f"a task of {task.model} came by the queue of {self._model}")
+        except MalformedTask as error:
+            self._meters.malformed.inc()
+            log.warning("message refused", model=self._model, why=str(error))
+            await delivery.ack()
+            return
+        self._arrivals += 1
+        seeded = task.options.get("seed") is not None or self._captioner.seeded
+        held = Held(self._arrivals, task, delivery, alone=seeded or lane == Lane.SUSPECT)
+        self._held[held.number] = held
+        if verdict := on_arrival(lane, delivery.delivery_count, task):
+            self._answers.give(held, verdict)
+        elif self._draining.is_set():
+            self._answers.give(held, RETURNED)
+        else:
+            self._waiting.append(held)
+            self._arrived.set()
+
+    def _drop_dead(self) -> None:
+        """Forget what came by a session that is over: the broker delivers it again."""
+        for dead in [each for each in self._waiting if not each.delivery.alive]:
+            self._waiting.remove(dead)
+            self._forget(dead)
+
+    def _next_batch(self) -> list[Held]:
+        if self._draining.is_set():
+            return []
+        self._drop_dead()
+        batch = next_batch(self._waiting, self._captioner.batch_size)
+        for each in batch:
+            self._waiting.remove(each)
+        return batch
+
+    async def _attempt(self, batch: list[Held]) -> EngineDied | EngineTimeout | None:
+        """Run one batch and answer it; or return what befell the engine, with nothing answered."""
+        shots = [Shot(each.task.picture, each.task.prompt) for each in batch]
+        self._running = batch
+        self._changed()
+        started = time.monotonic()
+        try:
+            running = asyncio.ensure_future(self._captioner.run(shots, batch[0].task.options))
+            await asyncio.sleep(0)
+            fault_point("worker: in mid-batch")
+            answers = await running
+        except (EngineDied, EngineTimeout) as trouble:
+            self._meters.engine_ends.labels(self._model).inc()
+            log.warning("engine lost", model=self._model, pictures=len(batch), why=str(trouble))
+            return trouble
+        finally:
+            self._running = []
+        self._measure(len(batch), time.monotonic() - started)
+        seconds = (time.monotonic() - started) / len(batch)
+        for held, answer in zip(batch, answers, strict=True):
+            self._answers.give(held, on_answer(answer, seconds))
+        return None
+
+    def _measure(self, size: int, seconds: float) -> None:
+        self.pace.note(size, seconds)
+        self._meters.batch_size.labels(self._model).observe(size)
+        for _ in range(size):
+            self._meters.seconds.labels(self._model).observe(seconds / size)
+
+    async def _recover(self, batch: list[Held]) -> None:
+        """Try each member of a batch that ended its engine alone; then serve as before.
+
+        The batch is empty if the engine ended while idle.
+        """
+        await self.lanes.pause()
+        left = [each for each in batch if each.delivery.alive]
+        for gone in set(batch) - set(left):
+            self._forget(gone)
+        try:
+            while left and await self._engine_back():
+                await self._try_alone(left.pop(0))
+            if await self._engine_back():
+                await self.lanes.resume()
+        finally:
+            # A drain came between, or there is no engine: who was there when it died is suspect.
+            for each in left:
+                self._answers.give(each, SUSPECT)
+        self._changed()
+
+    async def _try_alone(self, held: Held) -> None:
+        trouble = await self._attempt([held])
+        if isinstance(trouble, EngineTimeout):
+            self._answers.give(held, timed_out(self._captioner.timeout_seconds))
+        elif trouble:
+            self._answers.give(held, CRASHES)
+
+    async def _engine_back(self) -> bool:
+        """Wait for a living engine; False if a drain came first. Raises LoadFailed."""
+        restart = asyncio.ensure_future(self._captioner.restart())
+        draining = asyncio.ensure_future(self._draining.wait())
+        try:
+            await asyncio.wait({restart, draining}, return_when=asyncio.FIRST_COMPLETED)
+            if self._draining.is_set():
+                return False
+            restart.result()
+            return True
+        finally:
+            restart.cancel()
+            draining.cancel()
+            await asyncio.gather(restart, draining, return_exceptions=True)
+
+    def _hand_back(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            self._answers.give(each, RETURNED)
+
+    def _forget(self, held: Held) -> None:
+        self._held.pop(held.number, None)
+        self._last_work = time.monotonic()
+
+
+__all__ = ["Captioner", "LoadFailed", "ModelConsumer"]

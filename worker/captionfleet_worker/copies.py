@@ -1,0 +1,87 @@
+"""All copies of one worker: carries out the actions that reconcile decides."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+from captionfleet.broker.link import Session
+from captionfleet.messages import Copy, ModelAssignment
+from captionfleet_worker.live_copy import LiveCopy, Workplace
+from captionfleet_worker.reconcile import Action, Verb, WantedCopy, next_actions
+
+
+class Copies:
+    """The copies that this worker holds, by model."""
+
+    def __init__(self, place: Workplace) -> None:
+        self._place = place
+        self._copies: dict[str, LiveCopy] = {}
+        self._unloads: set[asyncio.Task[None]] = set()
+
+    def steer(
+        self,
+        wanted: Mapping[str, ModelAssignment],
+        code_of: Callable[[ModelAssignment], str | None],
+        most_loads: int,
+    ) -> None:
+        """Begin what brings the copies closer to `wanted`, the models that shall be loaded."""
+        made_of = {
+            model: WantedCopy(each.fingerprint, code_of(each)) for model, each in wanted.items()
+        }
+        facts = [copy.facts() for copy in self._copies.values()]
+        for action in next_actions(made_of, facts, time.monotonic(), most_loads=most_loads):
+            self._act(action, wanted, made_of)
+
+    async def open(self, session: Session) -> None:
+        """Open the consumers of all ready copies that have none in this session."""
+        for copy in list(self._copies.values()):
+            await copy.open(session)
+
+    async def drain(self) -> None:
+        """Finish what runs, hand back what does not, on every copy at once."""
+        await asyncio.gather(*(copy.drain() for copy in self._copies.values()), *self._unloads)
+
+    async def end(self) -> None:
+        """Stop every engine."""
+        await asyncio.gather(*(copy.end() for copy in self._copies.values()))
+
+    async def mistrusted(self, session: Session, judge: Callable[[float, int], bool]) -> list[str]:
+        """Models whose consumers are open and idle, and get nothing of what waits for them."""
+        copies = list(self._copies.values())
+        return [each.model for each in copies if await each.mistrusted(session, judge)]
+
+    def views(self) -> list[Copy]:
+        return [copy.view() for copy in self._copies.values()]
+
+    def held_tokens(self) -> list[str]:
+        return [token for copy in self._copies.values() for token in copy.held_tokens]
+
+    def running_tokens(self) -> list[str]:
+        return [token for copy in self._copies.values() for token in copy.running_tokens]
+
+    def pids(self) -> list[int]:
+        """Processes of the engines."""
+        return [copy.pid for copy in self._copies.values() if copy.pid is not None]
+
+    def _act(
+        self,
+        action: Action,
+        wanted: Mapping[str, ModelAssignment],
+        made_of: Mapping[str, WantedCopy],
+    ) -> None:
+        there = self._copies.get(action.model)
+        if action.verb == Verb.LOAD:
+            code = made_of[action.model].code
+            failures = there.failures if there else 0
+            self._copies[action.model] = LiveCopy(
+                action.model, wanted[action.model], code, self._place, failures
+            )
+        elif there:
+            unload = asyncio.create_task(self._unload(there))
+            self._unloads.add(unload)
+            unload.add_done_callback(self._unloads.discard)
+
+    async def _unload(self, copy: LiveCopy) -> None:
+        await copy.unload()
+        del self._copies[copy.model]
+        self._place.changed()

@@ -1,0 +1,73 @@
+"""Starts one worker: `captionfleet worker --pool NAME` and `python -m captionfleet_worker`."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+
+import structlog
+import uvloop
+from pydantic import ValidationError
+
+from captionfleet.lifeline import on_lifeline_cut
+from captionfleet.logs import configure_logging
+from captionfleet_worker.agent import Agent
+from captionfleet_worker.device import NoGPU, find_device
+from captionfleet_worker.engine_process import EngineProcess
+from captionfleet_worker.settings import WorkerSettings
+
+log = structlog.get_logger()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM, then drain. Exit code 0, or 2 if the settings are wrong."""
+    given = vars(_parser().parse_args(argv))
+    try:
+        settings = WorkerSettings(**{name: value for name, value in given.items() if value})
+    except ValidationError as error:
+        print(_explain(error), file=sys.stderr)
+        return 2
+    configure_logging("worker", settings.log_level)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_work(settings))
+
+
+async def _work(settings: WorkerSettings) -> int:
+    try:
+        device = await find_device(settings.device)
+    except NoGPU as error:
+        print(error, file=sys.stderr)
+        return 2
+    agent = Agent(settings, device, EngineProcess.start)
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, agent.stop)
+    on_lifeline_cut(agent.end_at_once)
+    log.info("worker", id=settings.worker, pool=settings.pool, device=device.kind)
+    await agent.run()
+    log.info("drained")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="captionfleet worker",
+        description="Join a fleet as one worker. RABBITMQ_URL names its broker.",
+    )
+    parser.add_argument("--pool", help="pool to join; default: CAPTIONFLEET_POOL, else default")
+    parser.add_argument("--worker", help="id of this worker; default: the host's name and a nonce")
+    parser.add_argument("--device", help="CPU, GPU or auto")
+    return parser
+
+
+def _explain(error: ValidationError) -> str:
+    """One sentence per wrong setting, by the name it is set under. Values are not shown."""
+    return "\n".join(
+        f"{_variable(str(problem['loc'][0]))}: {problem['msg']}"
+        for problem in error.errors(include_url=False, include_input=False)
+    )
+
+
+def _variable(field: str) -> str:
+    return field if field.isupper() else f"CAPTIONFLEET_{field.upper()}"

@@ -1,0 +1,133 @@
+"""What Prometheus reads on the metrics port. Names are a door kept from the original system."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import psutil
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_LONGEST_REQUEST = 8192
+
+
+class Meters:
+    """Every metric of one worker, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        model = ["model"]
+        self.seconds = Histogram(
+            "inference_duration_seconds", "Engine seconds per picture.", model,
+            buckets=_BUCKETS, registry=self.registry,
+        )  # fmt: skip
+        self.processed = self._counter("processed_messages", "Tasks captioned or failed.", model)
+        self.errors = self._counter("processing_errors", "Tasks failed.", model)
+        self.cpu = self._gauge(
+            "worker_cpu_usage_percent", "CPU of agent and engines; 100 is one core."
+        )
+        self.ram = self._gauge(
+            "worker_ram_usage_percent",
+            "Memory of agent and engines; 100 is the cgroup's limit, else the host's memory.",
+        )
+        self.handed_back = self._counter(
+            "captionfleet_worker_handed_back",
+            "Tasks answered without an end: returned by a drain, or sent to the suspect lane.",
+            ["model", "outcome"],
+        )
+        self.engine_ends = self._counter(
+            "captionfleet_worker_engine_ends", "Engines that died or were killed for time.", model
+        )
+        self.unroutable = self._counter(
+            "captionfleet_worker_unroutable_results", "Results whose results queue is gone.", model
+        )
+        self.malformed = self._counter(
+            "captionfleet_worker_malformed_messages", "Deliveries that are no message of ours.", []
+        )
+        self.sessions = self._counter(
+            "captionfleet_worker_sessions", "Connections made to the broker.", []
+        )
+        self.batch_size = Histogram(
+            "captionfleet_worker_batch_size", "Pictures per batch.", model,
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512), registry=self.registry,
+        )  # fmt: skip
+
+    def _counter(self, name: str, words: str, labels: list[str]) -> Counter:
+        return Counter(name, words, labels, registry=self.registry)
+
+    def _gauge(self, name: str, words: str) -> Gauge:
+        return Gauge(name, words, registry=self.registry)
+
+
+@dataclass
+class _Seen:
+    process: psutil.Process
+    cpu_seconds: float
+
+
+class Usage:
+    """Sums processor time and memory of this process and its engines, from sample to sample."""
+
+    def __init__(self, meters: Meters) -> None:
+        self._meters = meters
+        self._seen: dict[int, _Seen] = {}
+        self._at: float | None = None
+
+    def sample(self, pids: Iterable[int], memory_total: int, now: float) -> None:
+        """`now`: a monotonic clock, in seconds. CPU is the mean since the last sample."""
+        spent = 0.0
+        resident = 0
+        seen: dict[int, _Seen] = {}
+        for pid in (psutil.Process().pid, *pids):
+            try:
+                before = self._seen.get(pid)
+                process = before.process if before else psutil.Process(pid)
+                times = process.cpu_times()
+                resident += process.memory_info().rss
+            except psutil.Error:
+                continue  # it ended just now
+            seen[pid] = _Seen(process, times.user + times.system)
+            if before:
+                spent += seen[pid].cpu_seconds - before.cpu_seconds
+        if self._at is not None and now > self._at:
+            self._meters.cpu.set(round(100 * spent / (now - self._at), 1))
+        self._meters.ram.set(round(100 * resident / memory_total, 2))
+        self._seen, self._at = seen, now
+
+
+async def serve_metrics(meters: Meters, host: str, port: int) -> asyncio.Server:
+    """Answer GET /metrics until closed. Raises OSError if the port is taken.
+
+    On the loop of the agent, so that an idle worker has no further thread that wakes up.
+    """
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(10):
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write(_response(head, meters))
+                await writer.drain()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            return  # a client that is slow, gone, or speaks no HTTP
+        finally:
+            writer.close()
+
+    return await asyncio.start_server(answer, host, port, limit=_LONGEST_REQUEST)
+
+
+def _response(head: bytes, meters: Meters) -> bytes:
+    method, _, rest = head.partition(b" ")
+    path = rest.partition(b" ")[0].partition(b"?")[0]
+    if path != b"/metrics" or method not in (b"GET", b"HEAD"):
+        return _http("404 Not Found", "text/plain; charset=utf-8", b"GET /metrics is here.\n")
+    body = generate_latest(meters.registry)
+    return _http("200 OK", CONTENT_TYPE_LATEST, body, head_only=method == b"HEAD")
+
+
+def _http(status: str, content_type: str, body: bytes, *, head_only: bool = False) -> bytes:
+    head = (
+        f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + (b"" if head_only else body)

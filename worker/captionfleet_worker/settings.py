@@ -1,0 +1,78 @@
+"""Settings of one worker, read from the environment and `.env`; flags of main() win over both."""
+
+import re
+import socket
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import Field
+
+from captionfleet.ids import new_nonce
+from captionfleet.settings import FleetSettings
+
+
+class WantedDevice(StrEnum):
+    AUTO = "auto"
+    CPU = "CPU"
+    GPU = "GPU"
+
+
+def default_worker_id() -> str:
+    """The host's name and a nonce: two workers on one host never share an id."""
+    host = re.sub(r"[^a-z0-9]+", "-", socket.gethostname().lower()).strip("-")[:60]
+    return f"{host or 'worker'}-{new_nonce()}"
+
+
+class WorkerSettings(FleetSettings):
+    pool: str = Field(
+        "default",
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$",
+        description="Pool this worker belongs to.",
+    )
+    worker: str = Field(
+        default_factory=default_worker_id,
+        pattern=r"^[A-Za-z0-9][-_A-Za-z0-9]{0,99}$",
+        description="Id of this worker, unique in its fleet and safe as a folder's name.",
+    )
+    device: WantedDevice = Field(
+        WantedDevice.AUTO,
+        description="What engines compute on: CPU, GPU, or auto (a GPU if nvidia-smi shows one).",
+    )
+    custom_infer: Path | None = Field(
+        None,
+        description="Folder of CustomModel code. Default: custom_infer in the catalog's folder, "
+        "else in the working directory.",
+    )
+    cache: Path | None = Field(
+        None, description="Folder for downloaded models. Default: the cache that HF_HOME names."
+    )
+    logs: Path | None = Field(
+        None, description="Folder for the engines' logs. Default: logs/WORKER in the data folder."
+    )
+    metrics_host: str = Field(
+        "127.0.0.1",
+        description="Address /metrics listens on; 0.0.0.0 lets other hosts scrape it.",
+    )
+    metrics_port: int = Field(
+        8001, ge=0, le=65535, description="Port of /metrics; 0 takes any free one."
+    )
+    threads: int = Field(
+        0, ge=0, le=4096, description="Threads per engine; 0 means every core the cgroup allows."
+    )
+    drain_seconds: float = Field(
+        300, gt=0, description="Longest time, in seconds, for finishing work after SIGTERM."
+    )
+    resume_seconds: float = Field(
+        30,
+        gt=0,
+        description="Seconds after the start without an assignment until the last one kept on "
+        "disk is resumed.",
+    )
+
+    @property
+    def logs_folder(self) -> Path:
+        return self.logs or self.data / "logs" / self.worker
+
+    @property
+    def kept_assignment(self) -> Path:
+        return self.data / "assignment.json"
