@@ -1,0 +1,19 @@
+"""The planner: pure functions that turn the world as seen into a plan. No I/O, clock or chance."""
+
+from captionfleet_operator.planner.memory import Memory, PoolMemory
+from captionfleet_operator.planner.plan import Plan, plan
+from captionfleet_operator.planner.scaling import PoolPlan
+from captionfleet_operator.planner.world import ModelSeen, OwnWorker, PoolSeen, WorkerSeen, World
+
+__all__ = [
+    "Memory",
+    "ModelSeen",
+    "OwnWorker",
+    "Plan",
+    "PoolMemory",
+    "PoolPlan",
+    "PoolSeen",
+    "WorkerSeen",
+    "World",
+    "plan",
+]

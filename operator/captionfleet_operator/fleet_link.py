@@ -1,0 +1,151 @@
+"""The operator's link to the fleet: hears heartbeats and demand, tells assignments and reasons."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import structlog
+from pydantic import ValidationError
+
+from captionfleet.broker.link import Delivery, Link, NotConfirmed, Session, Unroutable
+from captionfleet.broker.names import Names
+from captionfleet.broker.topology import declare_exchanges
+from captionfleet.ids import new_id, new_nonce
+from captionfleet.messages import (
+    Assignment,
+    Demand,
+    Generation,
+    Heartbeat,
+    ModelAssignment,
+    OperatorHeartbeat,
+    Wanted,
+    decode_heartbeat,
+)
+from captionfleet_operator.hearing import Hearing
+from captionfleet_operator.planner import ModelSeen, Plan, WorkerSeen
+
+log = structlog.get_logger()
+
+HEARTBEAT_SECONDS = 2.0
+LISTENING_SECONDS = 3 * HEARTBEAT_SECONDS
+"""Three heartbeat periods after a (re)connect whoever is there has been heard."""
+
+
+class FleetLink:
+    """`wake` is called when something was heard that a plan may turn on."""
+
+    def __init__(self, url: str, names: Names, hearing: Hearing, wake: Callable[[], None]) -> None:
+        self._names = names
+        self._hearing = hearing
+        self._wake = wake
+        self._link = Link(url, "operator", self._setup)
+        self._connected_at: float | None = None
+        # uuid7, so that a later incarnation sorts after an earlier one.
+        self._incarnation = new_id()
+        self._sent: dict[str, Assignment] = {}
+
+    async def run(self) -> None:
+        await self._link.run()
+
+    @property
+    def session(self) -> Session | None:
+        return self._link.session
+
+    @property
+    def trouble(self) -> str:
+        return self._link.trouble
+
+    @property
+    def settled(self) -> bool:
+        """Connected for long enough to know what is not heard."""
+        if self._link.session is None or self._connected_at is None:
+            return False
+        return self._hearing.clock() - self._connected_at >= LISTENING_SECONDS
+
+    async def tell(
+        self, plan: Plan, models: Mapping[str, ModelSeen], workers: Mapping[str, WorkerSeen]
+    ) -> None:
+        """Send the whole of what the plan says to everybody; repeated until heard."""
+        if self._link.session is None:
+            return
+        await asyncio.gather(
+            self._tell_reasons(plan),
+            *(
+                self._assign(workers[worker], wanted, models)
+                for worker, wanted in plan.assignments.items()
+            ),
+        )
+
+    async def _setup(self, session: Session) -> None:
+        await declare_exchanges(session, self._names)
+        for exchange, handle in (
+            (self._names.heartbeats, self._on_heartbeat),
+            (self._names.demand, self._on_demand),
+        ):
+            queue = self._names.listen_queue(exchange, "operator", new_nonce())
+            await session.listen(exchange, queue, "", handle)
+        self._connected_at = self._hearing.clock()
+        self._wake()
+
+    async def _on_heartbeat(self, delivery: Delivery) -> None:
+        try:
+            beat = decode_heartbeat(delivery.body)
+        except ValidationError as error:
+            log.warning("heartbeat not understood", why=str(error))
+            return
+        if isinstance(beat, Heartbeat) and self._hearing.heartbeat(beat):
+            self._wake()
+
+    async def _on_demand(self, delivery: Delivery) -> None:
+        try:
+            demand = Demand.model_validate_json(delivery.body)
+        except ValidationError as error:
+            log.warning("demand not understood", why=str(error))
+            return
+        if self._hearing.demand(demand):
+            self._wake()
+
+    async def _tell_reasons(self, plan: Plan) -> None:
+        beat = OperatorHeartbeat(
+            operator="operator",
+            incarnation=self._incarnation,
+            waiting=dict(plan.waiting),
+            pools=dict(plan.pool_sentences),
+        )
+        await self._publish(self._names.heartbeats, "", beat.encode())
+
+    async def _assign(
+        self, worker: WorkerSeen, wanted: Mapping[str, Wanted], models: Mapping[str, ModelSeen]
+    ) -> None:
+        assignment = self._generation(
+            worker.id,
+            {name: model_assignment(models[name], state) for name, state in wanted.items()},
+        )
+        key = self._names.worker_key(worker.pool, worker.id)
+        await self._publish(self._names.assignments, key, assignment.encode())
+
+    def _generation(self, worker: str, models: dict[str, ModelAssignment]) -> Assignment:
+        """The worker's assignment; its counter rises only when the content changes."""
+        last = self._sent.get(worker)
+        counter = last.generation.counter if last else 0
+        if last is None or last.models != models:
+            counter += 1
+        assignment = Assignment(
+            worker=worker,
+            generation=Generation(incarnation=self._incarnation, counter=counter),
+            models=models,
+        )
+        self._sent[worker] = assignment
+        return assignment
+
+    async def _publish(self, exchange: str, key: str, body: bytes) -> None:
+        """What does not arrive is sent again in 2 s anyway."""
+        try:
+            await self._link.publish(exchange, key, body, persistent=False, timeout=5.0)
+        except (Unroutable, NotConfirmed) as error:
+            log.debug("not sent", why=str(error))
+
+
+def model_assignment(model: ModelSeen, state: Wanted) -> ModelAssignment:
+    return ModelAssignment(
+        state=state, fingerprint=model.fingerprint, spec=model.spec.as_manifest()
+    )

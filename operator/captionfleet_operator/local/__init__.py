@@ -1,0 +1,1 @@
+"""The local adapter: workers are processes on this machine, started and drained by plan."""

@@ -1,0 +1,56 @@
+"""The environment a local worker is started with: what it needs, and none of our secrets."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from captionfleet.resources import PoolManifest
+from captionfleet_operator.local.process import LAUNCH_VARIABLE
+from captionfleet_operator.settings import OperatorSettings
+
+_NOT_FOR_WORKERS = ("CAPTIONFLEET_TOKEN", "CAPTIONFLEET_DATABASE_URL")
+"""A worker needs only the broker."""
+
+
+def worker_environment(
+    inherited: Mapping[str, str],
+    settings: OperatorSettings,
+    custom: Path,
+    pool: PoolManifest,
+    worker: str,
+    launch: str,
+) -> dict[str, str]:
+    """Inherited variables, then the pool's own, then the worker's identity, which always wins."""
+    data = settings.data.resolve()
+    logs = data / "logs" / worker
+    return {
+        **{name: value for name, value in inherited.items() if name not in _NOT_FOR_WORKERS},
+        "CAPTIONFLEET_THREADS": str(threads(pool)),
+        **pool.spec.env,
+        "RABBITMQ_URL": settings.rabbitmq_url.get_secret_value(),
+        "CAPTIONFLEET_FLEET": settings.fleet,
+        "CAPTIONFLEET_CUSTOM_INFER": str(custom),
+        "CAPTIONFLEET_LOG_LEVEL": settings.log_level,
+        "CAPTIONFLEET_POOL": pool.name,
+        "CAPTIONFLEET_WORKER": worker,
+        "CAPTIONFLEET_DEVICE": pool.spec.device.type.value,
+        "CAPTIONFLEET_DATA": str(data / "workers" / worker),
+        "CAPTIONFLEET_LOGS": str(logs),
+        "CAPTIONFLEET_METRICS_PORT": "0",
+        "CAPTIONFLEET_DRAIN_SECONDS": str(pool.spec.drain.timeout_seconds),
+        LAUNCH_VARIABLE: launch,
+    }
+
+
+def threads(pool: PoolManifest) -> int:
+    """The machine's cores, shared between as many workers as the pool may have."""
+    spec = pool.spec
+    workers = spec.autoscaling.max_replicas if spec.replicas is None else spec.replicas
+    return max(1, _cores() // max(1, workers))
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

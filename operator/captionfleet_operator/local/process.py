@@ -1,0 +1,120 @@
+"""One worker process: started in its own process group, found again, asked to end, killed."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from captionfleet.lifeline import lifeline_fd
+from captionfleet_operator.local.record import WorkerRecord
+
+LAUNCH_VARIABLE = "CAPTIONFLEET_LAUNCH"
+_LARGEST_LOG = 16 * 2**20
+_SAME_START_SECONDS = 1.0
+
+
+class WorkerProcess:
+    """A running worker, ours by birth or by adoption."""
+
+    def __init__(self, process: psutil.Process, child: subprocess.Popen[bytes] | None) -> None:
+        self._process = process
+        self._child = child
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def started(self) -> float:
+        return self._process.create_time()
+
+    @property
+    def runs(self) -> bool:
+        if self._child is not None:
+            return self._child.poll() is None
+        return _is_live(self._process)
+
+    @property
+    def ending(self) -> str:
+        """How it ended, for people. Of an adopted process nobody is told."""
+        status = self._child.poll() if self._child else None
+        if status is None:
+            return "ended"
+        if status < 0:
+            return f"was ended by {signal.Signals(-status).name}"
+        return f"ended with exit status {status}"
+
+    def ask_to_end(self) -> None:
+        """SIGTERM to the worker alone: it drains and ends its engines itself."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL to its whole process group, which is its own."""
+        if self.runs and os.getpgid(self.pid) == self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+
+def start(environment: Mapping[str, str], log: Path) -> WorkerProcess:
+    """Run `python -m captionfleet_worker` with this environment. Raises OSError."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > _LARGEST_LOG:
+        log.replace(log.with_suffix(".log.1"))
+    lifeline = lifeline_fd()
+    with log.open("ab") as out:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "captionfleet_worker"],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            pass_fds=() if lifeline is None else (lifeline,),
+            process_group=0,
+        )
+    return WorkerProcess(psutil.Process(child.pid), child)
+
+
+def find(record: WorkerRecord) -> WorkerProcess | None:
+    """The recorded process if it still runs: by pid and start time, else by its launch mark."""
+    if record.pid is not None and record.started is not None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(record.pid)
+            same = abs(process.create_time() - record.started) < _SAME_START_SECONDS
+            if same and _is_live(process):
+                return WorkerProcess(process, None)
+    marked = [p for p in psutil.process_iter() if _is_live(p) and _launch_of(p) == record.launch]
+    # Its engines carry the mark too; the worker leads its process group and is the oldest.
+    leaders = [process for process in marked if os.getpgid(process.pid) == process.pid]
+    eldest = min(leaders, key=lambda process: process.create_time(), default=None)
+    return WorkerProcess(eldest, None) if eldest else None
+
+
+def with_process(record: WorkerRecord, process: WorkerProcess) -> WorkerRecord:
+    return replace(record, pid=process.pid, started=process.started)
+
+
+def now() -> float:
+    return time.time()
+
+
+def _is_live(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _launch_of(process: psutil.Process) -> str | None:
+    """Empty for processes of other users, whose environment we may not read."""
+    try:
+        return process.environ().get(LAUNCH_VARIABLE)
+    except (psutil.Error, OSError):
+        return None

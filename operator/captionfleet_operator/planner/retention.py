@@ -1,0 +1,110 @@
+"""Which copies stay: everything told to load stays, unless one of these rules lets it go."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from captionfleet.messages import Copy, CopyState
+from captionfleet_operator.planner.fitting import worker_takes
+from captionfleet_operator.planner.goals import Goal
+from captionfleet_operator.planner.memory import Memory
+from captionfleet_operator.planner.rooms import Room
+from captionfleet_operator.planner.world import ModelSeen, World, at_work
+
+AVOID_SECONDS = 300.0
+"""How long a worker where a model failed for the worker's own reasons is passed over."""
+_WORKERS_OWN_FAULT = {"OutOfMemory", "EngineDied", "LoadTimeout", "HubUnreachable"}
+
+
+def let_go(world: World, rooms: Sequence[Room], goals: Mapping[str, Goal]) -> None:
+    """Drop what may not stay: forbidden, never begun, failed, surplus or idle copies."""
+    for name, model in sorted(world.models.items()):
+        for room in rooms:
+            if name in room.keeping and not _may_stay(world, model, room):
+                room.drop(model)
+        holders = [room for room in rooms if name in room.keeping]
+        for room in _leavers(model, holders, goals[name]):
+            room.drop(model)
+
+
+def move_failed(
+    world: World, memory: Memory, rooms: Sequence[Room]
+) -> Mapping[tuple[str, str], float]:
+    """Drop a copy that failed for its worker's reasons if another worker can take it.
+
+    Returns (model, worker) -> until when it is avoided. A worker is tried again only after
+    that, so a model that fails everywhere settles where it failed last.
+    """
+    avoided = {pair: until for pair, until in memory.avoided.items() if until > world.now}
+    for name, model in sorted(world.models.items()):
+        for room in rooms:
+            if name in room.keeping and _failed_by_worker(model, room.copy(name)):
+                avoided.setdefault((name, room.id), world.now + AVOID_SECONDS)
+                if any(_alternative(world, model, other, avoided) for other in rooms):
+                    room.drop(model)
+    return avoided
+
+
+def _may_stay(world: World, model: ModelSeen, room: Room) -> bool:
+    return not model.spec.suspend and worker_takes(world, model, room.worker)
+
+
+def _leavers(model: ModelSeen, holders: list[Room], goal: Goal) -> Iterator[Room]:
+    """Rooms that shall drop the model, in the order in which they are easiest to miss."""
+    name, left = model.manifest.name, len(holders)
+    ready = sum(_is(room.copy(name), CopyState.READY) for room in holders)
+    for room in sorted(holders, key=lambda room: _ease(room.copy(name))):
+        copy = room.copy(name)
+        if copy is None:
+            goes = left > goal.copies
+        elif copy.state == CopyState.FAILED:
+            goes = goal.copies == 0 or ready >= goal.copies
+        elif copy.state != CopyState.READY or at_work(copy):
+            goes = False
+        elif left > model.residency.max_copies:
+            goes = True
+        else:
+            goes = left > max(goal.copies, goal.kept) and _idle_enough(model, room, copy)
+        if goes:
+            left -= 1
+            yield room
+
+
+def _ease(copy: Copy | None) -> tuple[int, float]:
+    if copy is None:
+        return 0, 0.0
+    if copy.state == CopyState.FAILED:
+        return 1, 0.0
+    return 2, -copy.idle_seconds
+
+
+def _is(copy: Copy | None, state: CopyState) -> bool:
+    return copy is not None and copy.state == state
+
+
+def _idle_enough(model: ModelSeen, room: Room, copy: Copy) -> bool:
+    idle = copy.idle_seconds + room.worker.silent_seconds
+    return idle >= model.residency.idle_unload_seconds and old_enough(model, copy)
+
+
+def old_enough(model: ModelSeen, copy: Copy) -> bool:
+    return copy.state_seconds >= model.residency.min_residency_seconds
+
+
+def _failed_by_worker(model: ModelSeen, copy: Copy | None) -> bool:
+    """Another worker may do better. A folder may be missing on this worker alone."""
+    if copy is None or copy.state != CopyState.FAILED:
+        return False
+    source = model.spec.source
+    on_disk = source is not None and source.volume is not None
+    return copy.reason in _WORKERS_OWN_FAULT or (on_disk and copy.reason == "SourceNotFound")
+
+
+def _alternative(
+    world: World, model: ModelSeen, room: Room, avoided: Mapping[tuple[str, str], float]
+) -> bool:
+    name = model.manifest.name
+    return (
+        name not in room.keeping
+        and (name, room.id) not in avoided
+        and worker_takes(world, model, room.worker)
+        and room.fits(model)
+    )

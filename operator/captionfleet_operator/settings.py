@@ -1,0 +1,15 @@
+"""Settings of the operator: those every program shares and its own, read once at start."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from captionfleet.settings import FleetSettings
+
+
+class OperatorSettings(FleetSettings):
+    custom_infer: Path | None = Field(
+        None,
+        description="Folder of custom model code. Default: custom_infer in the catalog folder, "
+        "else in the working directory.",
+    )
