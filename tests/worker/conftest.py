@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.worker.stand_ins import Desk, Workshop, wanted
+from tests.worker.stand_ins import Desk, Operator, Workshop, wanted
 
 from captionfleet.broker.link import Link, Session
 from captionfleet.broker.names import Names
@@ -62,3 +62,11 @@ async def copy(place: Workplace) -> AsyncIterator[LiveCopy]:
     copy = LiveCopy("m", wanted(), None, place)
     yield copy
     await copy.unload()
+
+
+@pytest.fixture
+async def operator(broker_url: str, session: Session, names: Names) -> AsyncIterator[Operator]:
+    async with linked(broker_url) as own:
+        operator = Operator(own, session, names)
+        await operator.open()
+        yield operator

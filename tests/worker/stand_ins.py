@@ -14,7 +14,18 @@ from captionfleet.broker.link import Delivery, Link, Session
 from captionfleet.broker.names import Names
 from captionfleet.broker.topology import declare_model_queues, declare_results_queue
 from captionfleet.ids import new_id, new_nonce
-from captionfleet.messages import ModelAssignment, Outcome, ResultMessage, TaskMessage, Wanted
+from captionfleet.messages import (
+    Assignment,
+    Copy,
+    CopyState,
+    Generation,
+    Heartbeat,
+    ModelAssignment,
+    Outcome,
+    ResultMessage,
+    TaskMessage,
+    Wanted,
+)
 from captionfleet_worker.engine_process import (
     Answer,
     EngineDied,
@@ -147,3 +158,50 @@ class Desk:
     async def _take(self, delivery: Delivery) -> None:
         self.results.append(ResultMessage.model_validate(json.loads(delivery.body)))
         await delivery.ack()
+
+
+class Operator:
+    """The operator's end: hears heartbeats, sends assignments to one worker."""
+
+    def __init__(self, link: Link, session: Session, names: Names) -> None:
+        self.link = link
+        self.session = session
+        self.names = names
+        self.incarnation = new_id()
+        self.counter = 0
+        self.heartbeats: list[Heartbeat] = []
+
+    async def open(self) -> None:
+        queue = self.names.listen_queue(self.names.heartbeats, "test", new_nonce())
+        await self.session.listen(self.names.heartbeats, queue, "", self._hear)
+
+    async def assign(
+        self, models: Mapping[str, ModelAssignment], *, pool: str = "p", worker: str = "w1"
+    ) -> Generation:
+        self.counter += 1
+        generation = Generation(incarnation=self.incarnation, counter=self.counter)
+        assignment = Assignment(worker=worker, generation=generation, models=dict(models))
+        await self.link.publish(
+            self.names.assignments, self.names.worker_key(pool, worker), assignment.encode()
+        )
+        return generation
+
+    @property
+    def last(self) -> Heartbeat:
+        return self.heartbeats[-1]
+
+    def copy(self, model: str) -> Copy | None:
+        """The model's copy by the last heartbeat."""
+        copies = self.heartbeats[-1].copies if self.heartbeats else []
+        return next((copy for copy in copies if copy.model == model), None)
+
+    def state(self, model: str) -> CopyState | None:
+        copy = self.copy(model)
+        return copy.state if copy else None
+
+    def serves(self, model: str) -> bool:
+        copy = self.copy(model)
+        return copy is not None and copy.consuming
+
+    async def _hear(self, delivery: Delivery) -> None:
+        self.heartbeats.append(Heartbeat.model_validate_json(delivery.body))
