@@ -1,0 +1,163 @@
+// The home page: drop pictures, choose models, perhaps a prompt, and caption.
+import { computed, onMounted, onUnmounted, ref, watch } from "vue";
+import { DemoOffers } from "captionfleet-console/demo_offers.js";
+import { filesOf, filesOfInput } from "captionfleet-console/files.js";
+import { fleet } from "captionfleet-console/fleet.js";
+import { Icon } from "captionfleet-console/icon.js";
+import { ModelChips } from "captionfleet-console/model_chips.js";
+import { useModels } from "captionfleet-console/models.js";
+import { note } from "captionfleet-console/notes.js";
+import { usePoll } from "captionfleet-console/poll.js";
+import { recall, remember } from "captionfleet-console/preferences.js";
+import { PromptField } from "captionfleet-console/prompt_field.js";
+import { sampleFiles } from "captionfleet-console/samples.js";
+import { Submission } from "captionfleet-console/submission.js";
+import { Tray } from "captionfleet-console/tray.js";
+import { TrayList } from "captionfleet-console/tray_list.js";
+import { plural } from "captionfleet-console/words.js";
+
+const LOOK_MS = 2000;
+
+export default {
+  components: { DemoOffers, Icon, ModelChips, PromptField, TrayList },
+  template: `
+    <form class="composer" @submit.prevent="submit">
+      <section class="pictures" :class="{ over }" aria-labelledby="pictures-title">
+        <header><h1 id="pictures-title">Pictures</h1>
+          <p v-if="count.all" aria-live="polite">{{ countWords }}</p>
+          <span class="push"></span>
+          <label class="button"><Icon name="plus" /> Choose files<input type="file" class="unseen" multiple accept="image/*" @change="chooseFiles"></label>
+          <label class="button">Choose a folder<input type="file" class="unseen" webkitdirectory @change="chooseFiles"></label>
+          <button v-if="count.all" type="button" class="quiet" @click="tray.clear()">Remove all</button>
+        </header>
+        <TrayList v-if="count.all" :tray="tray" />
+        <div v-else class="drop-hint">
+          <Icon name="picture" />
+          <p><b>Drop pictures anywhere on this page</b></p>
+          <p class="muted">or paste them, or choose files or a whole folder. They are sent at once and stay on this fleet.</p>
+          <p v-if="fleet?.demo"><button type="button" @click="takeSamples">Try the sample pictures</button></p>
+        </div>
+      </section>
+      <section class="asking" aria-labelledby="models-title">
+        <header><h2 id="models-title">Models</h2><span class="push"></span>
+          <button type="button" class="quiet" v-if="models?.length" @click="chooseReady">All ready</button></header>
+        <p v-if="error && !models" class="failure" role="alert">{{ error }}</p>
+        <p v-else-if="!models" class="muted">Asking which models there are…</p>
+        <p v-else-if="!models.length" class="muted">There is no model yet. Put a manifest into the catalog folder, or run <code>captionfleet add OWNER/REPO</code>.</p>
+        <ModelChips v-else :models="models" v-model:chosen="chosen" />
+        <DemoOffers />
+        <PromptField :models="chosenModels" v-model="prompt" />
+        <label class="name"><span class="label">Name <span class="muted">(optional)</span></span><input type="text" v-model="name" maxlength="200" :placeholder="suggestion"></label>
+        <p v-if="submission.problem" class="failure" role="alert">{{ submission.problem }}</p>
+        <footer><button type="submit" class="primary" :aria-disabled="ready ? 'false' : 'true'">{{ label }}</button><kbd class="wide-only" v-if="ready" title="Ctrl+Enter">Ctrl ⏎</kbd></footer>
+      </section>
+    </form>`,
+  setup() {
+    const tray = new Tray();
+    const asking = new Submission();
+    const { models, error, look } = useModels();
+    const chosen = ref(recall("models", null) ?? []);
+    const prompt = ref("");
+    const name = ref("");
+    const count = tray.tally;
+    usePoll(look, () => LOOK_MS);
+    const chosenModels = computed(() => (models.value || []).filter((m) => chosen.value.includes(m.name)));
+    const suggestion = computed(() => suggestedName(tray.items));
+    const ready = computed(() => count.value.usable && !count.value.moving && chosenModels.value.length && !asking.state.sending);
+    watch(models, (known) => {
+      if (known?.length && recall("models", null) === null) chooseReady();
+    });
+    watch(chosen, (names) => remember("models", names));
+    function chooseReady() {
+      const usable = models.value.filter((m) => m.mood !== "bad" && m.mood !== "off");
+      chosen.value = usable.map((m) => m.name);
+    }
+    async function submit() {
+      if (!ready.value) return;
+      const job = await asking.submit({
+        tray, prompt: prompt.value, name: name.value || suggestion.value,
+        models: chosenModels.value, chosen: chosenModels.value.map((m) => m.name),
+      });
+      if (!job) return;
+      tray.forgetDraft();
+      window.location.href = `/jobs/${encodeURIComponent(job.id)}`;
+    }
+    const { over, chooseFiles, take } = useFiles(tray, submit);
+    const takeSamples = async () => take(await sampleFiles());
+    onUnmounted(() => tray.close());
+    return {
+      tray, models, error, chosen, prompt, name, count, chosenModels, suggestion, ready, over, fleet,
+      submission: asking.state, chooseReady, chooseFiles, takeSamples, submit,
+      countWords: computed(() => countWords(count.value)),
+      label: computed(() => label(count.value, chosenModels.value.length, asking.state.sending)),
+    };
+  },
+};
+
+/** Pictures come by drop, paste and file dialog; Ctrl+Enter sends. All on the whole page. */
+function useFiles(tray, submit) {
+  const over = ref(false);
+  function take({ files, skipped }) {
+    const again = tray.add(files);
+    const parts = [];
+    if (skipped) parts.push(`Left out ${plural(skipped, "file")} that ${skipped === 1 ? "is" : "are"} no picture.`);
+    if (again) parts.push(`${plural(again, "picture")} ${again === 1 ? "was" : "were"} here already.`);
+    if (parts.length) note(parts.join(" "));
+  }
+  const carries = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
+  const handlers = {
+    dragover(event) {
+      if (!carries(event)) return;
+      event.preventDefault();
+      over.value = true;
+    },
+    dragleave(event) {
+      if (!event.relatedTarget) over.value = false;
+    },
+    async drop(event) {
+      if (!carries(event)) return;
+      event.preventDefault();
+      over.value = false;
+      take(await filesOf(event.dataTransfer));
+    },
+    async paste(event) {
+      if (event.clipboardData?.files.length) take(await filesOf(event.clipboardData));
+    },
+    keydown(event) {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) submit();
+    },
+  };
+  onMounted(() => Object.entries(handlers).forEach(([name, act]) => document.addEventListener(name, act)));
+  onUnmounted(() => Object.entries(handlers).forEach(([name, act]) => document.removeEventListener(name, act)));
+  function chooseFiles({ target }) {
+    take(filesOfInput(target));
+    target.value = "";
+  }
+  return { over, take, chooseFiles };
+}
+
+/** A name that tells this set of pictures from the next: their folder, or the first of them. */
+function suggestedName(items) {
+  if (!items.length) return "";
+  const folders = new Set(items.map(({ name }) => name.split("/").slice(0, -1).join("/")));
+  const [folder] = folders;
+  if (folders.size === 1 && folder) return folder.slice(-200);
+  const first = items[0].name.slice(-180);
+  return items.length === 1 ? first : `${first} and ${(items.length - 1).toLocaleString("en-US")} more`;
+}
+
+function countWords({ usable, moving, rejected, twins }) {
+  const parts = [`${usable.toLocaleString("en-US")} ready`];
+  if (moving) parts.push(`${moving.toLocaleString("en-US")} on the way`);
+  if (rejected) parts.push(`${rejected} rejected`);
+  if (twins) parts.push(`${twins} here twice`);
+  return parts.join(", ");
+}
+
+function label({ usable, moving }, models, sending) {
+  if (sending) return "Sending…";
+  if (moving) return `Sending ${plural(moving, "picture")}…`;
+  if (!usable) return "Add pictures to begin";
+  if (!models) return "Choose a model";
+  return `Caption ${plural(usable, "picture")} with ${plural(models, "model")}`;
+}

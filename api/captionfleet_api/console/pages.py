@@ -1,0 +1,63 @@
+"""The console's pages: address, title, navigation and the element that fills each."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from nicegui import ui
+
+from captionfleet_api.console.elements import (
+    Composer,
+    JobList,
+    JobPage,
+    ModelList,
+    TopBar,
+    WorkerList,
+)
+
+NAVIGATION = {"New": "/", "Jobs": "/jobs", "Models": "/models", "Workers": "/workers"}
+
+
+@contextmanager
+def page_frame(current: str) -> Iterator[None]:
+    """What every page has: a skip link, the navigation with `current` marked, and main."""
+    with ui.element("header").classes("top"):
+        ui.link("captionfleet", "/").classes("brand")
+        with ui.element("nav").props('aria-label="Pages"'):
+            for text, address in NAVIGATION.items():
+                link = ui.link(text, address)
+                if text == current:
+                    link.props('aria-current="page"')
+        TopBar()
+    with ui.element("main") as main:
+        yield
+    ui.skip_link("Skip to the content", target=main)
+
+
+@ui.page("/", title="New comparison · captionfleet")
+def new_comparison() -> None:
+    with page_frame("New"):
+        Composer()
+
+
+@ui.page("/jobs", title="Jobs · captionfleet")
+def jobs() -> None:
+    with page_frame("Jobs"):
+        JobList()
+
+
+@ui.page("/jobs/{job}", title="Job · captionfleet")
+def job(job: str) -> None:
+    with page_frame("Jobs"):
+        JobPage(job)
+
+
+@ui.page("/models", title="Models · captionfleet")
+def models() -> None:
+    with page_frame("Models"):
+        ModelList()
+
+
+@ui.page("/workers", title="Workers · captionfleet")
+def workers() -> None:
+    with page_frame("Workers"):
+        WorkerList()
