@@ -35,7 +35,7 @@ class PrivateBroker:
 
     @property
     def url(self) -> str:
-        return f"amqp://captionfleet:{self.password}@127.0.0.1:{self.port}/"
+        return _url(self.password, self.port)
 
     def wait_until_ready(self, seconds: float = 60) -> None:
         """Raises BrokerUnavailable, with the end of its log, if it ended or took too long."""
@@ -81,10 +81,8 @@ def start_private_broker(
     The ports and the password of the first start are kept in the folder.
     """
     server = find_server()
-    folder = folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    password = _kept(folder / "password", lambda: secrets.token_urlsafe(24))
+    folder = _own_folder(folder)
+    password = _password(folder)
     with _free_ports(3) as free:
         ports = port or free[0], free[1], free[2]
     amqp, epmd, distribution = ports
@@ -130,6 +128,11 @@ def start_private_broker(
     return PrivateBroker(process, name_server, folder, amqp, password)
 
 
+def private_broker_url(folder: Path, port: int) -> str:
+    """The address that the broker of this folder will have on this port, before it is started."""
+    return _url(_password(_own_folder(folder)), port)
+
+
 def find_server() -> str:
     for place in _SERVER_PLACES:
         if found := shutil.which(place):
@@ -138,6 +141,21 @@ def find_server() -> str:
         "RabbitMQ is not installed. Install it with `apt-get install rabbitmq-server`, "
         "or set RABBITMQ_URL to a broker you have."
     )
+
+
+def _url(password: str, port: int) -> str:
+    return f"amqp://captionfleet:{password}@127.0.0.1:{port}/"
+
+
+def _own_folder(folder: Path) -> Path:
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    return folder
+
+
+def _password(folder: Path) -> str:
+    return _kept(folder / "password", lambda: secrets.token_urlsafe(24))
 
 
 def _kept(path: Path, make: Callable[[], str]) -> str:

@@ -18,7 +18,7 @@ _KEPT = (
     "maxLength", "minItems", "maxItems", "maxProperties", VALIDATIONS,
 )  # fmt: skip
 
-_MODEL_COLUMNS = [
+MODEL_COLUMNS = [
     ("READY", "string", ".status.conditions[?(@.type=='Ready')].status", 0),
     ("STATUS", "string", ".status.phase", 0),
     ("COPIES", "string", ".status.copies.summary", 0),
@@ -30,7 +30,7 @@ _MODEL_COLUMNS = [
     ("P50", "number", ".status.performance.p50Seconds", 1),
     ("MESSAGE", "string", ".status.message", 1),
 ]
-_POOL_COLUMNS = [
+POOL_COLUMNS = [
     ("DEVICE", "string", ".spec.device.type", 0),
     ("READY", "string", ".status.summary", 0),
     ("DESIRED", "integer", ".status.desiredReplicas", 0),
@@ -45,8 +45,8 @@ _POOL_COLUMNS = [
 def crds() -> dict[str, dict[str, Any]]:
     """File name -> CustomResourceDefinition."""
     return {
-        "captionmodels.yaml": _crd(ModelManifest, "captionmodels", "capm", _MODEL_COLUMNS),
-        "captionworkerpools.yaml": _crd(PoolManifest, "captionworkerpools", "capw", _POOL_COLUMNS),
+        "captionmodels.yaml": _crd(ModelManifest, "captionmodels", "capm", MODEL_COLUMNS),
+        "captionworkerpools.yaml": _crd(PoolManifest, "captionworkerpools", "capw", POOL_COLUMNS),
     }
 
 

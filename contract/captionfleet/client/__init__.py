@@ -1,0 +1,52 @@
+"""The REST doors of the api, for async Python programs. The CLI is built on it."""
+
+from captionfleet.client.client import Client, Document, Picture, Refused, Uploaded
+from captionfleet.client.shapes import (
+    Caption,
+    Captions,
+    Column,
+    ColumnSummary,
+    Counts,
+    Event,
+    Failure,
+    Fleet,
+    GridRow,
+    Image,
+    Job,
+    Offer,
+    Prompt,
+    Rejected,
+    Task,
+    TaskState,
+    Worker,
+    WorkerCopy,
+)
+from captionfleet.client.transport import ApiProblem, ServerUnreachable
+
+__all__ = [
+    "ApiProblem",
+    "Caption",
+    "Captions",
+    "Client",
+    "Column",
+    "ColumnSummary",
+    "Counts",
+    "Document",
+    "Event",
+    "Failure",
+    "Fleet",
+    "GridRow",
+    "Image",
+    "Job",
+    "Offer",
+    "Picture",
+    "Prompt",
+    "Refused",
+    "Rejected",
+    "ServerUnreachable",
+    "Task",
+    "TaskState",
+    "Uploaded",
+    "Worker",
+    "WorkerCopy",
+]

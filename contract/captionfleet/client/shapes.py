@@ -1,0 +1,213 @@
+"""What the api answers, as frozen types. Fields of a newer api are ignored."""
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Image(Shape):
+    id: str
+    """sha256 of the uploaded bytes: the same file has the same id everywhere."""
+    sha256: str
+    width: int
+    height: int
+    filename: str = ""
+
+
+class Prompt(Shape):
+    text: str
+    name: str = ""
+    """Short name for a column head. Empty: the api makes one."""
+
+
+class Column(Shape):
+    id: str
+    model: str
+    prompt: str = ""
+    """Empty: the model's own way."""
+    prompt_name: str = ""
+    options: dict[str, Any] = {}
+
+
+class Counts(Shape):
+    """Tasks by state; each task counts once."""
+
+    pending: int = 0
+    queued: int = 0
+    running: int = 0
+    captioned: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.open + self.captioned + self.failed + self.cancelled
+
+    @property
+    def open(self) -> int:
+        return self.pending + self.queued + self.running
+
+
+class Rejected(Shape):
+    """A file that could not be used, and why."""
+
+    filename: str
+    code: str
+    message: str
+
+
+class Job(Shape):
+    id: str
+    name: str
+    state: Literal["running", "completed", "cancelled"]
+    counts: Counts = Counts()
+    rejected: list[Rejected] = []
+    columns: list[Column] = []
+    images: int = 0
+    """Rows of the grid."""
+    eta_seconds: float | None = None
+    created_at: str | None = None
+    """RFC 3339."""
+    finished_at: str | None = None
+
+
+class TaskState(StrEnum):
+    PENDING = "pending"
+    QUEUED = "queued"
+    RUNNING = "running"
+    CAPTIONED = "captioned"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Caption(Shape):
+    text: str
+    finish: str | None = None
+    """stop, or length when it was cut at the token limit."""
+    seconds: float | None = None
+    tokens: int | None = None
+    revision: str | None = None
+    cached: bool = False
+    worker: str | None = None
+
+
+class Failure(Shape):
+    code: str
+    message: str
+
+
+class Task(Shape):
+    """One cell of the grid."""
+
+    id: str
+    job: str
+    image: Image
+    column: str
+    model: str
+    prompt: str = ""
+    state: TaskState
+    reason: str | None = None
+    """Why it waits, while it does."""
+    caption: Caption | None = None
+    error: Failure | None = None
+    attempts: int = 0
+    starred: bool = False
+
+
+class Captions(Shape):
+    """All answers for one picture, as far as there are."""
+
+    job: Job
+    tasks: list[Task]
+
+
+class GridRow(Shape):
+    position: int
+    image: Image
+    cells: dict[str, Task]
+    """By column id."""
+
+
+class ColumnSummary(Shape):
+    id: str
+    captioned: int = 0
+    failed: int = 0
+    waiting: int = 0
+    median_seconds: float | None = None
+    median_words: float | None = None
+    starred: int = 0
+
+
+class Event(Shape):
+    """One change of a job; `task` or `job` is set."""
+
+    id: str
+    kind: Literal["task", "job", "done"]
+    task: Task | None = None
+    job: Job | None = None
+
+
+class Memory(Shape):
+    total: int = 0
+    used: int = 0
+
+
+class WorkerCopy(Shape):
+    model: str
+    state: str
+    revision: str | None = None
+    memory: int | None = None
+    in_flight: int = 0
+
+
+class Worker(Shape):
+    id: str
+    pool: str
+    node: str = ""
+    device: str = ""
+    memory: Memory = Memory()
+    copies: list[WorkerCopy] = []
+    cached: list[str] = []
+    draining: bool = False
+    seen_at: Any = None
+
+
+class BrokerState(Shape):
+    connected: bool = False
+    message: str = ""
+
+
+class OperatorState(Shape):
+    seen_seconds: float | None = None
+    """Seconds since it was last heard from; None if never."""
+    message: str = ""
+
+
+class Offer(Shape):
+    """A model that the demo offers to fetch from the hub."""
+
+    name: str
+    display_name: str = ""
+    repo: str = ""
+    size_bytes: int = 0
+    license: str = ""
+
+
+class Demo(Shape):
+    hub_reachable: bool | None = None
+    offers: list[Offer] = []
+
+
+class Fleet(Shape):
+    fleet: str
+    version: str = ""
+    broker: BrokerState = BrokerState()
+    operator: OperatorState = OperatorState()
+    workers: int = 0
+    catalog_problems: list[str] = []
+    demo: Demo | None = None
