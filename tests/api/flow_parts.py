@@ -14,6 +14,7 @@ from sqlalchemy import select
 from captionfleet.catalog import FolderCatalog
 from captionfleet.ids import new_id
 from captionfleet.messages import Copy, CopyState, Heartbeat
+from captionfleet.resources import ModelSpec
 from captionfleet_api.images.blobs import Blobs
 from captionfleet_api.store.engine import Database, open_database
 from captionfleet_api.store.installation import installation_id
@@ -113,7 +114,7 @@ def catalog_of(folder: Path, *models: str) -> FolderCatalog:
             "apiVersion": "captionfleet.io/v1alpha1",
             "kind": "CaptionModel",
             "metadata": {"name": model},
-            "spec": {"source": {"huggingFace": {"repo": f"somebody/{model}"}}},
+            "spec": _spec(model),
         }
         for model in models
     ]
@@ -122,11 +123,16 @@ def catalog_of(folder: Path, *models: str) -> FolderCatalog:
     return FolderCatalog(folder / "manifests", folder / "data", folder / "custom")
 
 
+def fingerprint_of(model: str) -> str:
+    """Of the spec that `catalog_of` gives this model."""
+    return ModelSpec.model_validate(_spec(model)).fingerprint()
+
+
 def copy_of(model: str, **changes: Any) -> Copy:
     """A loaded copy that takes work: 2 pictures at a time, 10 per second."""
     ready = Copy(
-        model=model, state=CopyState.READY, fingerprint="f", revision="r", consuming=True,
-        rates={2: 10.0}, max_batch_size=2,
+        model=model, state=CopyState.READY, fingerprint=fingerprint_of(model), revision="r1",
+        consuming=True, rates={2: 10.0}, max_batch_size=2,
     )  # fmt: skip
     return ready.model_copy(update=changes)
 
@@ -141,6 +147,10 @@ def heartbeat(*copies: Copy, worker: str = "w", **changes: Any) -> Heartbeat:
 
 def sha256_of(picture: bytes) -> str:
     return hashlib.sha256(picture).hexdigest()
+
+
+def _spec(model: str) -> dict[str, Any]:
+    return {"source": {"huggingFace": {"repo": f"somebody/{model}"}}}
 
 
 def _task(job: Job, column: Column, row: JobImage, picture: bytes) -> Task:
