@@ -75,6 +75,14 @@ class ApiSettings(FleetSettings):
     )
 
     @property
+    def upload_limit_bytes(self) -> int:
+        return self.upload_limit_mb * 1_000_000
+
+    @property
+    def form_limit_bytes(self) -> int:
+        return self.form_limit_mb * 1_000_000
+
+    @property
     def blobs(self) -> Path:
         return self.data / "blobs"
 

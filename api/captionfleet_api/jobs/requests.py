@@ -70,6 +70,10 @@ class ColumnsAsked(Asked):
             given.append(PromptAsked(text=self.prompt))
         return given or [PromptAsked(text="")]
 
+    def columns_only(self) -> "ColumnsAsked":
+        """Without what a subclass adds."""
+        return ColumnsAsked(**{name: getattr(self, name) for name in ColumnsAsked.model_fields})
+
 
 class JobAsked(ColumnsAsked):
     model_config = ConfigDict(
@@ -90,9 +94,6 @@ class JobAsked(ColumnsAsked):
     """interactive goes first. Default: interactive for up to 20 pictures."""
     images: Annotated[list[str | ImageAsked], Field(min_length=1)]
     """Uploaded pictures, each an id or {id, filename}."""
-
-    def all_images(self) -> list[ImageAsked]:
-        return [i if isinstance(i, ImageAsked) else ImageAsked(id=i) for i in self.images]
 
 
 class CaptionsAsked(ColumnsAsked):

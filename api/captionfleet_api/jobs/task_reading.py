@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Row, Select, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -23,6 +23,7 @@ Cell = Row[*tuple[Any, ...]]
 _TOKENS_AT_ONCE = 500
 RUNNING = "running"
 """A state that is shown, never stored: an engine works on the task now."""
+ShownState = Literal["pending", "queued", "running", "captioned", "failed", "cancelled"]
 
 
 @dataclass(frozen=True)

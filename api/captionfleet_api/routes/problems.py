@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 
 from captionfleet.catalog import Conflict, NotFound
 from captionfleet.resources import InvalidManifest
+from captionfleet_api import metrics
+from captionfleet_api.images.blobs import BlobMissing
 from captionfleet_api.images.children import TooBusy
 from captionfleet_api.images.normalize import BadPicture
 from captionfleet_api.jobs.refusals import Refusal
@@ -47,6 +49,7 @@ def add_handlers(app: FastAPI) -> None:
     app.exception_handler(ValidationError)(_invalid_body)
     app.exception_handler(Refusal)(_refusal)
     app.exception_handler(BadPicture)(_bad_picture)
+    app.exception_handler(BlobMissing)(_blob_missing)
     app.exception_handler(TooBusy)(_too_busy)
     app.exception_handler(InvalidManifest)(_invalid_manifest)
     app.exception_handler(NotFound)(_not_found)
@@ -68,9 +71,9 @@ def _http(request: Request, error: Exception) -> Response:
 
 def _in_words(status: int, request: Request) -> str:
     if status == HTTPStatus.NOT_FOUND:
-        return f"there is nothing at {request.url.path}: the doors are listed at /docs"
+        return f"there is nothing at {request.url.path}: the doors are listed at /api/v1/docs"
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        return f"{request.url.path} takes no {request.method}: the doors are listed at /docs"
+        return f"{request.url.path} takes no {request.method}: the doors are listed at /api/v1/docs"
     return HTTPStatus(status).description or HTTPStatus(status).phrase
 
 
@@ -115,7 +118,12 @@ def _refusal(_: Request, error: Exception) -> Response:
 
 def _bad_picture(_: Request, error: Exception) -> Response:
     assert isinstance(error, BadPicture)
+    metrics.rejected.labels(error.code).inc()
     return problem_response(_PICTURE_STATUS.get(error.code, 422), error.message, code=error.code)
+
+
+def _blob_missing(_: Request, error: Exception) -> Response:
+    return problem_response(410, f"{error}: upload the picture again")
 
 
 def _too_busy(_: Request, error: Exception) -> Response:

@@ -1,7 +1,8 @@
 """Opens the database. Everything that only SQLite needs is in this file; all else is portable."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from sqlalchemy import event
@@ -15,6 +16,9 @@ class Database:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
+        # SQLite has one writer, and who finds it busy sleeps and tries again: our own writers
+        # line up here instead, which is faster and fair.
+        self._turn = asyncio.Lock() if engine.dialect.name == "sqlite" else nullcontext()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -25,7 +29,7 @@ class Database:
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
         """A write transaction: committed at the end of the block, rolled back on an exception."""
-        async with AsyncSession(self.engine, expire_on_commit=False) as session:
+        async with self._turn, AsyncSession(self.engine, expire_on_commit=False) as session:
             connection = await session.connection(execution_options={"writes": True})
             if connection.dialect.name == "sqlite":
                 # Take the write lock now: upgrading a read lock later can fail at once.

@@ -3,7 +3,7 @@
 The row stays locked until the commit, so numbers become visible in their order.
 """
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from captionfleet_api.store.tables import Installation
@@ -11,5 +11,10 @@ from captionfleet_api.store.tables import Installation
 
 async def next_changes(session: AsyncSession, n: int = 1) -> int:
     """Raise the number by n; return the last of the n new numbers."""
-    await session.execute(update(Installation).values(changes=Installation.changes + n))
-    return (await session.execute(select(Installation.changes))).scalar_one()
+    raised = await session.execute(
+        update(Installation)
+        .values(changes=Installation.changes + n)
+        .returning(Installation.changes)
+        .execution_options(synchronize_session=False)
+    )
+    return raised.scalar_one()

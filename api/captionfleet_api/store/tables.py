@@ -6,7 +6,7 @@ Runs unchanged on SQLite and PostgreSQL. Times are Unix seconds (UTC).
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, MetaData, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, MetaData, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -56,7 +56,7 @@ class Installation(Base):
 
     __tablename__ = "installation"
     id: Mapped[str] = mapped_column(primary_key=True)
-    changes: Mapped[int] = mapped_column(default=0)
+    changes: Mapped[int] = mapped_column(BigInteger, default=0)
     """Counts changes of tasks and jobs. Raised inside the transaction that makes the change, so
     that a reader who saw number n misses nothing at or below n."""
 
@@ -94,7 +94,7 @@ class Job(Base):
     """sha256 of the request made under that key: another request under it is refused."""
     created_at: Mapped[float]
     finished_at: Mapped[float | None]
-    changed: Mapped[int] = mapped_column(default=0)
+    changed: Mapped[int] = mapped_column(BigInteger, default=0)
     """Installation.changes when this row last changed."""
 
 
@@ -163,7 +163,7 @@ class Task(Base):
     starred: Mapped[bool] = mapped_column(default=False)
     queued_at: Mapped[float | None]
     finished_at: Mapped[float | None]
-    changed: Mapped[int] = mapped_column(default=0)
+    changed: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 class Attempt(Base):

@@ -1,0 +1,160 @@
+"""The doors of the fleet: its workers, how it stands, what the demo offers."""
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter
+
+from captionfleet_api.hub import OFFERS
+from captionfleet_api.jobs.fleet_view import WorkerView
+from captionfleet_api.jobs.shapes import Page, Shape, rfc3339
+from captionfleet_api.parts import Api, Parts
+from captionfleet_api.routes.problems import Problem
+
+router = APIRouter(tags=["fleet"])
+
+
+class MemoryShape(Shape):
+    total: int
+    used: int
+
+
+class CopyShape(Shape):
+    model: str
+    state: str
+    """downloading, loading, ready, unloading or failed."""
+    revision: str | None
+    memory: int | None
+    in_flight: int
+    """Tasks it holds."""
+    message: str | None
+    rate: float | None
+    """Measured pictures per second."""
+
+
+class WorkerShape(Shape):
+    id: str
+    pool: str
+    node: str
+    device: str
+    device_name: str
+    memory: MemoryShape
+    copies: list[CopyShape]
+    cached: list[str]
+    draining: bool
+    fresh: bool
+    """Heard within three heartbeat periods."""
+    seen_at: str
+
+
+class BrokerShape(Shape):
+    connected: bool
+    message: str
+    """Why not; empty while connected."""
+
+
+class OperatorShape(Shape):
+    seen_seconds: float | None
+    """Seconds since it was heard; null if never."""
+    message: str
+
+
+class OfferShape(Shape):
+    name: str
+    display_name: str
+    repo: str
+    size_bytes: int
+    license: str
+
+
+class DemoShape(Shape):
+    hub_reachable: bool | None
+    """null until the first look."""
+    offers: list[OfferShape]
+
+
+class FleetShape(Shape):
+    fleet: str
+    version: str
+    broker: BrokerShape
+    operator: OperatorShape
+    workers: int
+    catalog_problems: list[str]
+    """Refused manifests, each with its place, field and remedy."""
+    demo: DemoShape | None
+
+
+@router.get("/workers")
+async def workers(api: Api) -> Page[WorkerShape]:
+    """The workers that were heard within 30 s."""
+    return Page(items=[_worker(view) for view in api.fleet_view.workers()])
+
+
+@router.get("/fleet")
+async def fleet(api: Api) -> FleetShape:
+    """How the installation stands."""
+    return FleetShape(
+        fleet=api.settings.fleet,
+        version=version("captionfleet"),
+        broker=BrokerShape(connected=not api.flow.trouble, message=api.flow.trouble),
+        operator=_operator(api.fleet_view.operator_seen_seconds()),
+        workers=sum(view.fresh for view in api.fleet_view.workers()),
+        catalog_problems=api.catalog.problems(),
+        demo=_demo(api),
+    )
+
+
+@router.post("/fleet/offers/{name}", status_code=201, response_model=dict[str, Any])
+async def accept(name: str, api: Api) -> dict[str, Any]:
+    """Add an offered model to the catalog; it is fetched when pictures wait for it."""
+    offer = next((each for each in OFFERS if each.name == name), None)
+    if offer is None or not api.settings.demo:
+        raise Problem(404, f"nothing named {name} is offered: see `demo` of GET /api/v1/fleet")
+    return (await api.catalog.put(offer.manifest())).as_manifest()
+
+
+def _worker(view: WorkerView) -> WorkerShape:
+    return WorkerShape(
+        id=view.id,
+        pool=view.pool,
+        node=view.node,
+        device=view.device,
+        device_name=view.device_name,
+        memory=MemoryShape(total=view.memory_total, used=view.memory_used),
+        copies=[
+            CopyShape(
+                model=copy.model, state=copy.state, revision=copy.revision, memory=copy.memory,
+                in_flight=copy.in_flight, message=copy.message, rate=copy.rate,
+            )
+            for copy in view.copies
+        ],
+        cached=list(view.cached),
+        draining=view.draining,
+        fresh=view.fresh,
+        seen_at=rfc3339(view.seen_at) or "",
+    )  # fmt: skip
+
+
+def _operator(seen_seconds: float | None) -> OperatorShape:
+    if seen_seconds is None:
+        message = "no operator was heard yet: start one"
+    elif seen_seconds > 10:
+        message = f"the operator was last heard {seen_seconds:.0f} s ago: start it again"
+    else:
+        message = ""
+    return OperatorShape(seen_seconds=seen_seconds, message=message)
+
+
+def _demo(api: Parts) -> DemoShape | None:
+    if not api.settings.demo:
+        return None
+    known = api.catalog.models()
+    offers = [
+        OfferShape(
+            name=offer.name, display_name=offer.display_name, repo=offer.repo,
+            size_bytes=offer.size_bytes, license=offer.license,
+        )
+        for offer in OFFERS
+        if offer.name not in known
+    ]  # fmt: skip
+    return DemoShape(hub_reachable=api.hub.reachable, offers=offers)
