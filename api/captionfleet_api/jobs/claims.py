@@ -76,17 +76,18 @@ async def claim(
     )
     queued = (await session.execute(_queued(model))).all()
     left = room(window, _released(queued))
-    candidates = await _candidates(session, model, left)
-    if not candidates:
+    columns = await _candidates(session, model, left)
+    if not columns:
         return Claimed()
-    columns = await _columns(session, {t.column for t in candidates} | {q.column for q in queued})
-    filled = await known_captions.fill(session, candidates, revisions)
-    busy = {_question(q.picture_sha256, columns[q.column]) for q in queued}
-    open_ = [(t, _question(t.picture_sha256, columns[t.column])) for t in candidates
-             if t.state == TaskState.PENDING]  # fmt: skip
-    chosen = choose(open_, busy, left)
+    filled = await known_captions.fill(session, list(columns), revisions)
+    answered = [task for task in columns if task.state == TaskState.CAPTIONED]
+    pending = [
+        (task, _question(task.picture_sha256, column))
+        for task, column in columns.items()
+        if task.state == TaskState.PENDING
+    ]
+    chosen = choose(pending, {_question(q.picture_sha256, q.Column) for q in queued}, left)
     outgoing = await _release(session, chosen, columns)
-    answered = [task for task in candidates if task.state == TaskState.CAPTIONED]
     await transitions.record(session, answered, time.time())
     return Claimed(outgoing, {task.job for task in (*chosen, *answered)}, filled)
 
@@ -108,8 +109,10 @@ def choose(
 
 
 def _queued(model: str) -> Any:
-    return select(Task.lane, Task.picture_size, Task.picture_sha256, Task.column).where(
-        Task.state == TaskState.QUEUED, Task.model == model
+    return (
+        select(Task.lane, Task.picture_size, Task.picture_sha256, Column)
+        .join(Column, Column.id == Task.column)
+        .where(Task.state == TaskState.QUEUED, Task.model == model)
     )
 
 
@@ -122,23 +125,20 @@ def _released(queued: Sequence[Any]) -> Released:
     )
 
 
-async def _candidates(session: AsyncSession, model: str, left: Room) -> list[Task]:
-    found: list[Task] = []
+async def _candidates(session: AsyncSession, model: str, left: Room) -> dict[Task, Column]:
+    """Pending tasks in the order of release, suspects first, with their columns."""
+    found: dict[Task, Column] = {}
     for lane, places in ((Lane.SUSPECT, left.suspects), (Lane.MODEL, left.pictures)):
         if places:
-            rows = await session.scalars(
-                select(Task)
+            rows = await session.execute(
+                select(Task, Column)
+                .join(Column, Column.id == Task.column)
                 .where(Task.state == TaskState.PENDING, Task.model == model, Task.lane == lane)
                 .order_by(Task.priority, Task.id)
                 .limit(places + _SPARE_CANDIDATES)
             )
-            found += rows
+            found |= {task: column for task, column in rows}
     return found
-
-
-async def _columns(session: AsyncSession, ids: set[str]) -> dict[str, Column]:
-    columns = await session.scalars(select(Column).where(Column.id.in_(ids)))
-    return {column.id: column for column in columns}
 
 
 def _question(picture_sha256: str, column: Column) -> Question:
@@ -146,12 +146,12 @@ def _question(picture_sha256: str, column: Column) -> Question:
 
 
 async def _release(
-    session: AsyncSession, chosen: Sequence[Task], columns: Mapping[str, Column]
+    session: AsyncSession, chosen: Sequence[Task], columns: Mapping[Task, Column]
 ) -> list[Outgoing]:
     if not chosen:
         return []
     now = time.time()
-    outgoing = [outgoing_of(new_id(), task, columns[task.column]) for task in chosen]
+    outgoing = [outgoing_of(new_id(), task, columns[task]) for task in chosen]
     for task in chosen:
         task.state = TaskState.QUEUED
         task.attempts += 1

@@ -141,10 +141,7 @@ async def _remember_revisions(session: AsyncSession, results: Sequence[ResultMes
 
 async def _columns(session: AsyncSession, tasks: Sequence[Task]) -> dict[str, Column]:
     ids = {task.column for task in tasks}
-    if not ids:
-        return {}
-    columns = await session.scalars(select(Column).where(Column.id.in_(ids)))
-    return {column.id: column for column in columns}
+    return {id: await session.get_one(Column, id) for id in ids}  # loaded already, as a rule
 
 
 async def _look_up(session: AsyncSession, keys: Iterable[bytes]) -> dict[bytes, KnownCaption]:
