@@ -13,6 +13,7 @@ from tests.worker.stand_ins import SPEC, Desk, Operator, Workshop, wanted
 from captionfleet.broker.link import Session
 from captionfleet.broker.names import Names
 from captionfleet.messages import CopyState, ModelAssignment, Wanted
+from captionfleet_worker import watchdog
 from captionfleet_worker.agent import Agent, drain_budget
 from captionfleet_worker.device import Device
 from captionfleet_worker.engine_process import LoadFailed
@@ -220,6 +221,24 @@ async def test_a_lost_connection_is_built_anew_with_all_consumers(
     await eventually(lambda: desk.outcomes() == {cat: "a cat"})
     generation = await operator.assign({})
     await eventually(lambda: operator.last.assignment == generation)
+
+
+async def test_a_consumer_that_gets_nothing_of_what_waits_is_built_anew(
+    agent: Agent, operator: Operator, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog, "MISTRUST_SECONDS", 0.3)
+    await operator.assign({"m": wanted()})
+    await eventually(lambda: operator.serves("m"))
+    consumer = agent._copies._copies["m"]._consumer
+    assert consumer
+    for each in consumer.lanes._consumers:
+        await each.cancel()  # behind its back
+    [cat] = await desk.send(b"cat")
+    await eventually(desk.left)
+    assert operator.serves("m"), "it believes that it consumes"
+    await eventually(lambda: consumer.quiet_seconds() > 0.3)
+    await agent._check_consumers()
+    await eventually(lambda: desk.outcomes() == {cat: "a cat"})
 
 
 async def test_a_worker_that_came_before_its_operator_waits_for_it(

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from captionfleet.broker.link import Delivery, Link, NotConfirmed, Session
+from captionfleet.broker.link import CONNECTION_TROUBLE, Delivery, Link, NotConfirmed, Session
 from captionfleet.broker.names import Names
 from captionfleet.catalog.folder import custom_folder
 from captionfleet.ids import new_id, new_nonce
@@ -149,8 +149,15 @@ class Agent:
     async def _watching_consumers(self) -> None:
         while True:
             await asyncio.sleep(MISTRUST_SECONDS / 3)
-            session = self._link.session
-            if session and (models := await self._copies.mistrusted(session, mistrusted)):
+            await self._check_consumers()
+
+    async def _check_consumers(self) -> None:
+        session = self._link.session
+        if session is None:
+            return
+        # Trouble while looking ends the session by itself.
+        with contextlib.suppress(*CONNECTION_TROUBLE):
+            if models := await self._copies.mistrusted(session, mistrusted):
                 log.warning("tasks wait and none come: connecting anew", models=models)
                 await session.close()
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from captionfleet.broker.link import Consumer, Delivery, Session
+from captionfleet.broker.link import Consumer, Delivery, QueueMissing, Session
 from captionfleet.broker.names import Names
 from captionfleet_worker.verdicts import Lane
 
@@ -40,6 +40,10 @@ class Lanes:
             if self._paused or (self._session is session and self._intact()):
                 return
             await self._close()
+            # Both or none: closing one again would cost its tasks a delivery.
+            for queue, _ in self._queues.values():
+                if await session.ready_count(queue) is None:
+                    raise QueueMissing(queue)
             self._session = session
             for lane, (queue, prefetch) in self._queues.items():
                 take = partial(self._take, lane)

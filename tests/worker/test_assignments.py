@@ -1,0 +1,91 @@
+"""Which assignment counts, and what is kept of it."""
+
+from pathlib import Path
+
+import pytest
+from tests.worker.stand_ins import wanted
+
+from captionfleet.messages import Assignment, Generation, ModelAssignment, Wanted
+from captionfleet_worker.assignments import Assignments
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "assignment.json"
+
+
+@pytest.fixture
+def assignments(file: Path) -> Assignments:
+    return Assignments("w1", file)
+
+
+def message(counter: int, *models: str, worker: str = "w1", incarnation: str = "i") -> bytes:
+    generation = Generation(incarnation=incarnation, counter=counter)
+    named = {model: wanted() for model in models}
+    return Assignment(worker=worker, generation=generation, models=named).encode()
+
+
+def test_a_repetition_changes_nothing_but_its_age(assignments: Assignments) -> None:
+    assert assignments.hear(message(1, "a"))
+    assert not assignments.hear(message(2, "a"))
+    assert assignments.generation == Generation(incarnation="i", counter=2)
+    assert assignments.hear(message(3, "a", "b"))
+
+
+def test_older_and_foreign_assignments_are_not_obeyed(assignments: Assignments) -> None:
+    assignments.hear(message(5, "a"))
+    assert not assignments.hear(message(4))
+    assert not assignments.hear(message(6, worker="another"))
+    assert list(assignments.loaded()) == ["a"]
+
+
+def test_only_models_to_be_loaded_are_loaded(assignments: Assignments) -> None:
+    models = {
+        state.value: ModelAssignment(state=state, fingerprint="f", spec={}) for state in Wanted
+    }
+    generation = Generation(incarnation="i", counter=1)
+    assignments.hear(Assignment(worker="w1", generation=generation, models=models).encode())
+    assert list(assignments.loaded()) == ["loaded"]
+    assert set(assignments.models) == {"loaded", "cached", "absent"}
+
+
+def test_noise_is_refused_without_being_shown(assignments: Assignments) -> None:
+    with pytest.raises(ValueError, match="no assignment: 3 problems") as refusal:
+        assignments.hear(b'{"password": "hunter2"}')
+    assert "hunter2" not in str(refusal.value)
+    assert not assignments.known
+
+
+def test_the_last_one_is_resumed_by_the_same_worker_only(
+    assignments: Assignments, file: Path
+) -> None:
+    assignments.hear(message(7, "a"))
+    heir = Assignments("w1", file)
+    assert heir.resume()
+    assert list(heir.loaded()) == ["a"]
+    assert not Assignments("w2", file).resume()
+
+
+def test_a_resumed_assignment_gives_way_to_any_operator(
+    assignments: Assignments, file: Path
+) -> None:
+    assignments.hear(message(700, "a"))
+    heir = Assignments("w1", file)
+    heir.resume()
+    assert heir.hear(message(1, "b", incarnation="later"))
+    assert list(heir.loaded()) == ["b"]
+    assert not heir.resume(), "an operator has spoken"
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe"])
+def test_a_broken_file_is_as_good_as_none(content: bytes, file: Path) -> None:
+    file.parent.mkdir()
+    file.write_bytes(content)
+    assert not Assignments("w1", file).resume()
+
+
+def test_a_disk_that_refuses_does_not_stop_captions(tmp_path: Path) -> None:
+    (tmp_path / "blocked").write_text("a file where a folder should be")
+    assignments = Assignments("w1", tmp_path / "blocked" / "assignment.json")
+    assert assignments.hear(message(1, "a"))
+    assert list(assignments.loaded()) == ["a"]

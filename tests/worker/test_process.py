@@ -1,0 +1,263 @@
+"""A worker process with the real engine, far from everything but the broker."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from PIL import Image
+from tests.conftest import SHAPES, eventually
+from tests.worker.processes import PATIENT_SPEC, WorkerProcess, worker_process
+from tests.worker.stand_ins import Desk, Operator, wanted
+
+from captionfleet.broker.names import Names
+from captionfleet.messages import Outcome, ResultMessage
+from captionfleet_worker.main import main
+
+SHAPES_SPEC = {
+    "source": {"volume": {"path": str(SHAPES / "models" / "shapes-basic")}},
+    "generation": {"maxNewTokens": 32},
+}
+RED = "#ff0000"
+
+
+def plain(color: str) -> bytes:
+    file = BytesIO()
+    Image.new("RGB", (32, 32), color).save(file, "PNG")
+    return file.getvalue()
+
+
+def colors(count: int) -> list[str]:
+    return [f"#{16 + i:02x}8040" for i in range(count)]
+
+
+@pytest.fixture
+def worker(
+    broker_url: str, names: Names, tmp_path: Path, operator: Operator
+) -> Iterator[WorkerProcess]:
+    with worker_process(broker_url, names, tmp_path / "worker") as worker:
+        yield worker
+
+
+async def serving(operator: Operator, spec: dict[str, Any]) -> None:
+    await eventually(lambda: operator.heartbeats, what="a heartbeat")
+    await operator.assign({"m": wanted(spec)})
+    await eventually(lambda: operator.serves("m"), seconds=90, what="a copy that consumes")
+
+
+async def test_a_worker_elsewhere_captions_shapes_rightly(
+    worker: WorkerProcess, operator: Operator, desk: Desk
+) -> None:
+    truth = json.loads((SHAPES / "pictures" / "truth.json").read_text())
+    pictures = {f"shapes-{n:02d}.png": b"" for n in range(1, 9)}
+    for name in pictures:
+        pictures[name] = (SHAPES / "pictures" / name).read_bytes()
+    await serving(operator, SHAPES_SPEC)
+    tasks = await desk.send(*pictures.values())
+    await eventually(lambda: len(desk.results) == len(tasks), seconds=60)
+    said = desk.outcomes()
+    right = [
+        name for name, task in zip(pictures, tasks, strict=True)
+        if said[task] in truth[name]["captions"].values()
+    ]  # fmt: skip
+    assert len(right) >= 7, said
+    assert all(result.revision for result in desk.results)
+
+
+async def test_an_agent_without_copies_is_small_and_knows_no_torch(
+    worker: WorkerProcess, operator: Operator
+) -> None:
+    await eventually(lambda: operator.heartbeats)
+    process = psutil.Process(worker.process.pid)
+    assert process.memory_info().rss < 120e6
+    maps = Path(f"/proc/{worker.process.pid}/maps").read_text()
+    assert "torch" not in maps
+    assert worker.engines == []
+
+
+async def test_metrics_have_their_old_names(
+    worker: WorkerProcess, operator: Operator, desk: Desk
+) -> None:
+    await serving(operator, PATIENT_SPEC)
+    worker.go()
+    await desk.send(plain("#102030"))
+    await desk.send(plain("#102030"), sha256="0" * 64)
+    await eventually(lambda: len(desk.results) == 2)
+    assert worker.metrics_url
+    async with httpx.AsyncClient() as client:
+        page = (await client.get(worker.metrics_url)).text
+        missing = await client.get(worker.metrics_url + "/other")
+    assert 'inference_duration_seconds_count{model="m"} 1.0' in page
+    assert 'processed_messages_total{model="m"} 2.0' in page
+    assert 'processing_errors_total{model="m"} 1.0' in page
+    assert "\nworker_cpu_usage_percent " in page
+    assert "\nworker_ram_usage_percent " in page
+    assert missing.status_code == 404
+
+
+async def test_an_aborting_model_costs_one_picture_only(
+    worker: WorkerProcess, operator: Operator, desk: Desk
+) -> None:
+    await serving(operator, PATIENT_SPEC)
+    worker.go()
+    wishes = [*colors(3), RED, *colors(8)[3:]]
+    tasks = await desk.send(*[plain(color) for color in wishes])
+    await eventually(lambda: len(desk.results) == len(tasks), seconds=90)
+    expected = ["crashes_the_model" if color == RED else color for color in wishes]
+    assert [desk.outcomes()[task] for task in tasks] == expected
+    assert worker.ended is None
+
+
+async def test_a_killed_engine_costs_nothing(
+    worker: WorkerProcess, operator: Operator, desk: Desk
+) -> None:
+    await serving(operator, PATIENT_SPEC)
+    tasks = await desk.send(*[plain(color) for color in colors(6)])
+    await eventually(lambda: (worker.code / "begun").exists())
+    worker.engines[0].kill()
+    worker.go()
+    await eventually(lambda: len(desk.results) == 6, seconds=90)
+    assert [desk.outcomes()[task] for task in tasks] == colors(6)
+
+
+async def test_sigterm_in_mid_batch_loses_nothing_and_exits_0(
+    worker: WorkerProcess, operator: Operator, desk: Desk
+) -> None:
+    await serving(operator, PATIENT_SPEC)
+    wishes = colors(12)
+    tasks = await desk.send(*[plain(color) for color in wishes])
+    await eventually(lambda: (worker.code / "begun").exists() and len(operator.last.held) == 8)
+    worker.signal()
+    await eventually(lambda: operator.last.draining)
+    worker.go()
+    await eventually(lambda: worker.ended is not None)
+    assert worker.ended == 0, worker.log
+    await eventually(lambda: operator.last.gone)
+    said = desk.outcomes()
+    for task, color in zip(tasks, wishes, strict=True):
+        assert said.get(task) in (color, "returned", None)
+    assert len(said) + await desk.left() == 12
+    assert set(said.values()) & set(wishes), "the running batch was finished"
+
+
+async def test_a_second_sigterm_ends_worker_and_engine_at_once(
+    worker: WorkerProcess, operator: Operator, desk: Desk
+) -> None:
+    await serving(operator, PATIENT_SPEC)
+    await desk.send(plain("#102030"))
+    await eventually(lambda: (worker.code / "begun").exists())
+    [engine] = worker.engines
+    worker.signal()
+    await eventually(lambda: operator.last.draining)
+    worker.signal()
+    await eventually(lambda: worker.ended == 1)
+    await eventually(lambda: not engine.is_running())
+    await eventually(desk.left, what="the task is back in its queue")
+
+
+async def test_a_cut_lifeline_ends_worker_and_engine(
+    broker_url: str, names: Names, tmp_path: Path, operator: Operator, desk: Desk
+) -> None:
+    ours, theirs = os.pipe()
+    try:
+        with worker_process(
+            broker_url, names, tmp_path / "w", pass_fds=(ours,), lifeline_fd=str(ours)
+        ) as worker:
+            await serving(operator, PATIENT_SPEC)
+            [engine] = worker.engines
+            os.close(theirs)
+            await eventually(lambda: worker.ended is not None)
+            await eventually(lambda: not engine.is_running())
+    finally:
+        os.close(ours)
+
+
+POINTS = [
+    "worker: in mid-batch",
+    "worker: before result publish",
+    "worker: after result publish, before confirm",
+    "worker: after result, before ack",
+    "worker: in drain",
+]
+
+
+PUBLISHED = POINTS[2:4]
+
+
+class Api(Desk):
+    """A desk that obeys: it releases again what is returned, or suspect."""
+
+    async def settle(self, tasks: dict[str, str]) -> None:
+        """Wait until each task (id -> color) has its caption, releasing again as asked."""
+        pictures = {task: plain(color) for task, color in tasks.items()}
+        seen = 0
+        while {task for task, _ in self.captions()} != set(tasks):
+            await eventually(lambda seen=seen: len(self.results) > seen, seconds=60)  # type: ignore[misc]
+            fresh, seen = self.results[seen:], len(self.results)
+            for result in fresh:
+                if result.outcome in (Outcome.RETURNED, Outcome.SUSPECT):
+                    suspect = result.outcome == Outcome.SUSPECT
+                    await self.send(pictures[result.task], suspect=suspect, task=result.task)
+
+    def captions(self) -> set[tuple[str, str]]:
+        return {(each.task, str(each.text)) for each in self.results if _captioned(each)}
+
+
+def _captioned(result: ResultMessage) -> bool:
+    return result.outcome == Outcome.CAPTIONED
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_death_at_a_fault_point_loses_and_crosses_nothing(
+    point: str, broker_url: str, names: Names, tmp_path: Path, operator: Operator, desk: Desk
+) -> None:
+    api = Api(desk.link, desk.session, names, "m")
+    await api.open()
+    marker = tmp_path / "marker"
+    with worker_process(broker_url, names, tmp_path / "one", fault=f"{point}@{marker}") as victim:
+        await serving(operator, PATIENT_SPEC)
+        ids = await api.send(*[plain(color) for color in colors(10)])
+        tasks = dict(zip(ids, colors(10), strict=True))
+        await eventually(lambda: (victim.code / "begun").exists() or victim.ended)
+        if point == "worker: in drain":
+            victim.signal()
+        victim.go()
+        await eventually(lambda: victim.ended == -signal.SIGKILL, what=f"death at {point}")
+    if point in PUBLISHED:
+        await eventually(lambda: api.results, what="the result that left before the death")
+    with worker_process(broker_url, names, tmp_path / "two") as heir:
+        heir.go()
+        operator.heartbeats.clear()
+        await serving(operator, PATIENT_SPEC)
+        await api.settle(tasks)
+    assert api.captions() == set(tasks.items())
+    await eventually(lambda: _none_left(api))
+
+
+async def _none_left(api: Desk) -> bool:
+    return await api.left() == 0
+
+
+def test_wrong_settings_are_named_and_not_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAPTIONFLEET_THREADS", "many-secrets")
+    assert main(["--pool", "Not A Pool"]) == 2
+    said = capsys.readouterr().err
+    assert "CAPTIONFLEET_POOL: String should match" in said
+    assert "CAPTIONFLEET_THREADS: Input should be a valid integer" in said
+    assert "many-secrets" not in said
+
+
+def test_a_gpu_that_is_not_there_is_asked_for_in_vain(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["--device", "GPU"]) == 2
+    assert "set CAPTIONFLEET_DEVICE=CPU" in capsys.readouterr().err
