@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -28,13 +29,12 @@ class DemandTeller:
         async with self._database.read() as session:
             models = await open_tasks(session)
         message = Demand(backend=self._backend, models=models)
-        try:
+        self._told = models
+        # Without a broker nobody hears it: the next telling is 2 s away, or at the reconnect.
+        with suppress(NotConfirmed):
             await self._link.publish(
                 self._names.demand, "", message.encode(), mandatory=False, persistent=False
             )
-        except NotConfirmed:
-            return models  # the next telling is 2 s away
-        self._told = models
         return models
 
     def begins(self, models: Iterable[str]) -> bool:
