@@ -1,4 +1,7 @@
-"""`python -m captionfleet_api`: serves until SIGTERM, then ends in order with exit status 0."""
+"""`python -m captionfleet_api`: serves until SIGTERM, then ends in order with exit status 0.
+
+SIGUSR1 stops only the release of tasks, so that workers can drain while results are written.
+"""
 
 import argparse
 import asyncio
@@ -28,7 +31,7 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, parts: Parts, background: Background) -> None:
         super().__init__(config)
-        self._parts = parts
+        self.parts = parts
         self._background = background
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -38,7 +41,7 @@ class _Server(uvicorn.Server):
             print(f"ready http://{_shown_host(self.config.host)}:{port}/", flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._parts.ending.set()
+        self.parts.ending.set()
         await self._background.end_flow()
         await super().shutdown(sockets)
 
@@ -51,7 +54,7 @@ def main() -> None:
     mount_console(app, settings)
     server = _server(app, parts)
     # When it is done the server raises the signal that ended it once more: no death of ours.
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, lambda *_: None)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(server))
@@ -60,6 +63,8 @@ def main() -> None:
 
 async def _serve(server: _Server) -> None:
     on_lifeline_cut(lambda: server.handle_exit(signal.SIGTERM, None))
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, server.parts.flow.stop_releasing)
     await server.serve()
 
 

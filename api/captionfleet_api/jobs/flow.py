@@ -56,12 +56,17 @@ class Flow:
         self._names = Names(settings.fleet)
         self._link = Link(settings.rabbitmq_url.get_secret_value(), "api", self._set_up)
         self._failing: dict[str, str] = {}
+        self._releasing = True
         fleet_view.broker_trouble = lambda: self._link.trouble
 
     @property
     def trouble(self) -> str:
         """What keeps tasks from flowing, for people; empty if nothing does."""
         return self._link.trouble or next(iter(self._failing.values()), "")
+
+    def stop_releasing(self) -> None:
+        """Give out nothing new from now on; results are still written."""
+        self._releasing = False
 
     async def run(self) -> None:
         """Serve until cancelled. Transactions that are under way then are finished first."""
@@ -136,7 +141,8 @@ class Flow:
         models = await self._changes.models_woken()
         if self._demand.begins(models):
             self._pulse_now.set()
-        await self._relay.release(models)
+        if self._releasing:
+            await self._relay.release(models)
 
     async def _look(self) -> None:
         await self._heard.wait()
