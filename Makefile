@@ -23,8 +23,8 @@ lint: install ## Check format, style, types and who imports whom
 bench: install ## Run the benchmarks; each prints one JSON line
 	@scripts/bench
 
-crds: install ## Write crds/*.yaml from the types
-	@$(PYTHON) -m captionfleet.resources.crd crds
+crds: install ## Write crds/*.yaml, docs/models.md and docs/settings.md from the types
+	@$(PYTHON) -m captionfleet.resources.crd crds && $(PYTHON) scripts/reference.py docs
 
 screenshots: install ## Take the pictures of the console that the README shows
 	@$(PYTHON) scripts/screenshots.py

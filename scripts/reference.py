@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import PydanticUndefined
+
 from captionfleet.resources.crd import crds
 from captionfleet.settings import FleetSettings
 
@@ -111,7 +113,9 @@ def settings_page() -> str:
         for field, info in settings.model_fields.items():
             if settings is FleetSettings or field not in shared:
                 variable = info.validation_alias or f"CAPTIONFLEET_{field.upper()}"
-                default = "" if info.default is None else f"`{_plain(info.default)}`"
+                default = (
+                    "" if info.default in (None, PydanticUndefined) else f"`{_plain(info.default)}`"
+                )
                 parts.append(f"| `{variable}` | {default} | {_cell(info.description or '')} |")
         parts.append("")
     return "\n".join(parts)

@@ -162,7 +162,8 @@ def running_fleet(
     )  # fmt: skip
     lines: Queue[str] = Queue()
     fleet = Fleet(folder, process, "", orders)
-    threading.Thread(target=_read, args=(process, fleet.output, lines), daemon=True).start()
+    reader = threading.Thread(target=_read, args=(process, fleet.output, lines))
+    reader.start()
     try:
         fleet.url = _ready_url(process, lines, fleet.output)
         yield fleet
@@ -171,14 +172,16 @@ def running_fleet(
         left = fleet.descendants()
         for each in left:
             each.kill()
+        reader.join()
         assert not left, f"left behind: {[_command(p) for p in left]}"
 
 
 def _read(process: subprocess.Popen[str], output: list[str], lines: "Queue[str]") -> None:
     assert process.stdout
-    for line in process.stdout:
-        output.append(line)
-        lines.put(line)
+    with process.stdout:
+        for line in process.stdout:
+            output.append(line)
+            lines.put(line)
 
 
 def _ready_url(process: subprocess.Popen[str], lines: "Queue[str]", output: list[str]) -> str:
