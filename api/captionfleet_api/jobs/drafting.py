@@ -104,14 +104,9 @@ def draft_tasks(
                 "cached": False,
                 "starred": False,
                 "changed": change,
-                **_UNANSWERED,
             }
 
 
 ANSWER_FIELDS = ("state", "cached", "caption", "finish", "seconds", "tokens", "revision", "worker",
                  "finished_at")  # fmt: skip
 """What a known answer sets."""
-_UNANSWERED = dict.fromkeys(
-    ("caption", "finish", "seconds", "tokens", "revision", "worker", "error_code",
-     "error_message", "queued_at", "finished_at")
-)  # fmt: skip

@@ -15,7 +15,9 @@ def _without_nul(text: str) -> str:
 
 def _line(text: str) -> str:
     """On one line: control characters of a name are for display nothing but trouble."""
-    return "".join(c if c.isprintable() else " " for c in text).strip()
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return text.strip()
 
 
 ModelName = Annotated[str, StringConstraints(min_length=1, max_length=63)]

@@ -77,7 +77,7 @@ class Order:
     def digest(self) -> str:
         meant = [
             self.columns.model_dump(mode="json"),
-            [image.model_dump() for image in self.images],
+            [(image.id, image.filename) for image in self.images],
             [asdict(each) for each in self.rejected],
             self.name,
             self.priority,
@@ -103,21 +103,28 @@ class Submission:
         columns = draft_columns(list(specs), order.columns.all_prompts(), options)
         pictures = draft_pictures(order.images)
         self._check_size(len(pictures) * len(columns))
+        digest = order.digest() if order.key else None
+        images = await self._images(pictures)  # before the others have to wait for the write lock
         try:
             async with self.database.write() as session:
-                if known := await _job_under(session, order):
+                if known := await _job_under(session, order.key, digest):
                     return known
                 await self._check_backlog(session)
-                job = await self._insert_job(session, order, pictures, columns, specs)
+                job = _job_row(order, pictures, digest)
+                session.add(job)
+                await session.flush()
+                stored = await _insert_pictures(session, job.id, pictures, images)
+                await self._insert_tasks(session, job, stored, columns, specs)
         except IntegrityError:
-            # On a database without one writer at a time, the same order may have come first.
+            # The same order may have come first, or a picture was deleted just now.
             async with self.database.read() as session:
-                if known := await _job_under(session, order):
+                if known := await _job_under(session, order.key, digest):
                     return known
+            await self._images(pictures)
             raise
         fault_point("job: after commit, before answer")
-        self.changes.tell([job], specs)
-        return job
+        self.changes.tell([job.id], specs)
+        return job.id
 
     async def add_columns(self, job_id: str, asked: ColumnsAsked) -> None:
         """Ask more of a job's pictures. Raises Refusal."""
@@ -169,40 +176,22 @@ class Submission:
                 retry_after=_RETRY_SECONDS,
             )
 
-    async def _insert_job(
-        self,
-        session: AsyncSession,
-        order: Order,
-        pictures: Sequence[ImageAsked],
-        columns: Sequence[ColumnDraft],
-        specs: Mapping[str, ModelSpec],
-    ) -> str:
-        images = await _images(session, pictures)
-        job = Job(
-            id=new_id(),
-            name=draft_name(order.name, [picture.filename for picture in pictures]),
-            priority=draft_priority(order.priority, len(pictures)),
-            state=JobState.RUNNING,
-            rejected=[asdict(each) for each in order.rejected],
-            idempotency_key=order.key,
-            request_digest=order.digest() if order.key else None,
-            created_at=time.time(),
-        )
-        session.add(job)
-        await session.flush()
-        rows: list[dict[str, Any]] = [
-            {"id": new_id(), "job": job.id, "position": position, "image": picture.id,
-             "filename": picture.filename}
-            for position, picture in enumerate(pictures)
-        ]  # fmt: skip
-        for some in _some_at_once(rows):
-            await session.execute(insert(_JOB_IMAGES), some)
-        stored = [
-            StoredPicture(row["id"], images[row["image"]].picture_sha256, images[row["image"]].size)
-            for row in rows
-        ]
-        await self._insert_tasks(session, job, stored, columns, specs)
-        return job.id
+    async def _images(self, pictures: Sequence[ImageAsked]) -> dict[str, tuple[str, int]]:
+        """Image id -> (picture's sha256, size). Raises Refusal if one is unknown."""
+        found: dict[str, tuple[str, int]] = {}
+        columns = select(Image.id, Image.picture_sha256, Image.size)
+        async with self.database.read() as session:
+            for some in _some_at_once({picture.id for picture in pictures}):
+                for image, sha256, size in await session.execute(columns.where(Image.id.in_(some))):
+                    found[image] = sha256, size
+        for index, picture in enumerate(pictures):
+            if picture.id not in found:
+                raise Refusal(
+                    422,
+                    f"there is no image {picture.id}: upload it with POST /api/v1/images first",
+                    field=f"images.{index}",
+                )
+        return found
 
     async def _insert_tasks(
         self,
@@ -219,41 +208,58 @@ class Submission:
         change = await next_changes(session)
         revisions = await known_captions.trusted_revisions(session, specs, self.fleet_view)
         for rows in _some_at_once(draft_tasks(job.id, job.priority, pictures, columns, change)):
-            await _fill_in(session, rows, revisions)
-            await session.execute(insert(_TASKS), rows)
+            for alike in await _answered(session, rows, revisions):
+                await session.execute(insert(_TASKS), alike)
         job.changed, job.state, job.finished_at = change, JobState.RUNNING, None
         await session.flush()
         await complete_jobs(session, [job.id], time.time())
 
 
-async def _job_under(session: AsyncSession, order: Order) -> str | None:
-    """The job made under the order's key, if any. Raises Refusal if that was another order."""
-    if order.key is None:
+def _job_row(order: Order, pictures: Sequence[ImageAsked], digest: str | None) -> Job:
+    return Job(
+        id=new_id(),
+        name=draft_name(order.name, [picture.filename for picture in pictures]),
+        priority=draft_priority(order.priority, len(pictures)),
+        state=JobState.RUNNING,
+        rejected=[asdict(each) for each in order.rejected],
+        idempotency_key=order.key,
+        request_digest=digest,
+        created_at=time.time(),
+    )
+
+
+async def _insert_pictures(
+    session: AsyncSession,
+    job: str,
+    pictures: Sequence[ImageAsked],
+    images: Mapping[str, tuple[str, int]],
+) -> list[StoredPicture]:
+    rows = [
+        {"id": new_id(), "job": job, "position": position, "image": picture.id,
+         "filename": picture.filename}
+        for position, picture in enumerate(pictures)
+    ]  # fmt: skip
+    for some in _some_at_once(rows):
+        await session.execute(insert(_JOB_IMAGES), some)
+    return [
+        StoredPicture(str(row["id"]), *images[picture.id])
+        for row, picture in zip(rows, pictures, strict=True)
+    ]
+
+
+async def _job_under(session: AsyncSession, key: str | None, digest: str | None) -> str | None:
+    """The job made under that key, if any. Raises Refusal if that was another order."""
+    if key is None:
         return None
-    query = select(Job.id, Job.request_digest).where(Job.idempotency_key == order.key)
+    query = select(Job.id, Job.request_digest).where(Job.idempotency_key == key)
     known = (await session.execute(query)).one_or_none()
-    if known and known.request_digest != order.digest():
+    if known and known.request_digest != digest:
         raise Refusal(
             422,
             "another request was made under this Idempotency-Key: take a fresh key",
             field="Idempotency-Key",
         )
     return known.id if known else None
-
-
-async def _images(session: AsyncSession, pictures: Sequence[ImageAsked]) -> dict[str, Image]:
-    found: dict[str, Image] = {}
-    for some in _some_at_once({picture.id for picture in pictures}):
-        for image in await session.scalars(select(Image).where(Image.id.in_(some))):
-            found[image.id] = image
-    for index, picture in enumerate(pictures):
-        if picture.id not in found:
-            raise Refusal(
-                422,
-                f"there is no image {picture.id}: upload it with POST /api/v1/images first",
-                field=f"images.{index}",
-            )
-    return found
 
 
 async def _columns_of(session: AsyncSession, job: str) -> list[ColumnDraft]:
@@ -274,16 +280,20 @@ async def _pictures_of(session: AsyncSession, job: str) -> list[StoredPicture]:
     return [StoredPicture(*row) for row in rows]
 
 
-async def _fill_in(
+async def _answered(
     session: AsyncSession, rows: list[dict[str, Any]], revisions: Mapping[str, str]
-) -> None:
-    """Answer those of the drafted rows whose answer is known."""
+) -> Iterator[list[dict[str, Any]]]:
+    """The drafted rows, those whose answer is known with that answer. Each list has one shape."""
     asked = [Task(**row) for row in rows if row["model"] in revisions]
     await known_captions.fill(session, asked, revisions)
-    answered = {task.id: task for task in asked if task.state == TaskState.CAPTIONED}
-    for row in rows:
-        if task := answered.get(row["id"]):
-            row |= {field: getattr(task, field) for field in ANSWER_FIELDS}
+    known = {task.id: task for task in asked if task.state == TaskState.CAPTIONED}
+    answered = [
+        row | {field: getattr(known[row["id"]], field) for field in ANSWER_FIELDS}
+        for row in rows
+        if row["id"] in known
+    ]
+    waiting = [row for row in rows if row["id"] not in known]
+    return filter(None, (waiting, answered))
 
 
 def _some_at_once(items: Iterable[T]) -> Iterator[list[T]]:

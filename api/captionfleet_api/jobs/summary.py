@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from captionfleet_api.jobs.shapes import ColumnSummary, Summary
 from captionfleet_api.store.tables import OPEN_STATES, Column, Task, TaskState
 
-Histogram = dict[int, int]
+Histogram = defaultdict[int, int]
 """Value -> how often."""
 
 
@@ -17,20 +17,18 @@ async def summary(session: AsyncSession, job: str) -> Summary:
     ids = await session.scalars(
         select(Column.id).where(Column.job == job).order_by(Column.position)
     )
-    states = await _states(session, job)
-    stars = await _stars(session, job)
-    milliseconds = await _histograms(session, job, cast(Task.seconds * 1000, Integer))
-    words = await _histograms(session, job, _words())
+    states, stars = await _states(session, job)
+    milliseconds, words = await _histograms(session, job)
     return Summary(
         columns=[
             ColumnSummary(
                 id=column,
-                captioned=states[column].get(TaskState.CAPTIONED, 0),
-                failed=states[column].get(TaskState.FAILED, 0),
-                waiting=sum(states[column].get(state, 0) for state in OPEN_STATES),
+                captioned=states[column][TaskState.CAPTIONED],
+                failed=states[column][TaskState.FAILED],
+                waiting=sum(states[column][state] for state in OPEN_STATES),
                 median_seconds=_seconds(median(milliseconds[column])),
                 median_words=median(words[column]),
-                starred=stars.get(column, 0),
+                starred=stars[column],
             )
             for column in ids
         ]
@@ -55,40 +53,40 @@ def _seconds(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else milliseconds / 1000
 
 
-async def _states(session: AsyncSession, job: str) -> defaultdict[str, dict[str, int]]:
-    found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+async def _states(
+    session: AsyncSession, job: str
+) -> tuple[defaultdict[str, defaultdict[str, int]], defaultdict[str, int]]:
+    """Column -> state -> how many tasks, and column -> how many stars."""
+    states: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+    stars: defaultdict[str, int] = defaultdict(int)
     query = (
-        select(Task.column, Task.state, func.count())
+        select(Task.column, Task.state, Task.starred, func.count())
         .where(Task.job == job)
-        .group_by(Task.column, Task.state)
+        .group_by(Task.column, Task.state, Task.starred)
     )
-    for column, state, count in await session.execute(query):
-        found[column][state] = count
-    return found
-
-
-async def _stars(session: AsyncSession, job: str) -> dict[str, int]:
-    query = (
-        select(Task.column, func.count())
-        .where(Task.job == job, Task.starred.is_(True))
-        .group_by(Task.column)
-    )
-    return {column: count for column, count in await session.execute(query)}
+    for column, state, starred, count in await session.execute(query):
+        states[column][state] += count
+        stars[column] += count * starred
+    return states, stars
 
 
 async def _histograms(
-    session: AsyncSession, job: str, value: ColumnElement[int]
-) -> defaultdict[str, Histogram]:
-    """Per column, how often each value occurs among its captions: small even for large jobs."""
-    found: defaultdict[str, Histogram] = defaultdict(dict)
+    session: AsyncSession, job: str
+) -> tuple[defaultdict[str, Histogram], defaultdict[str, Histogram]]:
+    """Column -> milliseconds, and column -> words, of its captions: small even for large jobs."""
+    milliseconds: defaultdict[str, Histogram] = defaultdict(lambda: defaultdict(int))
+    words: defaultdict[str, Histogram] = defaultdict(lambda: defaultdict(int))
+    values = cast(Task.seconds * 1000, Integer), _words()
     query = (
-        select(Task.column, value, func.count())
-        .where(Task.job == job, Task.state == TaskState.CAPTIONED, value.is_not(None))
-        .group_by(Task.column, value)
+        select(Task.column, *values, func.count())
+        .where(Task.job == job, Task.state == TaskState.CAPTIONED)
+        .group_by(Task.column, *values)
     )
-    for column, each, count in await session.execute(query):
-        found[column][each] = count
-    return found
+    for column, took, length, count in await session.execute(query):
+        words[column][length] += count
+        if took is not None:
+            milliseconds[column][took] += count
+    return milliseconds, words
 
 
 def _words() -> ColumnElement[int]:

@@ -84,7 +84,8 @@ def job_making_router(settings: ApiSettings) -> APIRouter:
                 order = await _picture_of_form(api, form, key)
         else:
             asked = CaptionsAsked.model_validate_json(await json_body(request))
-            order = Order(asked, [_image(asked.image)], priority="interactive", key=key)
+            picture = _image(asked.image)
+            order = Order(asked.columns_only(), [picture], priority="interactive", key=key)
         job = await api.submission.submit(order)
         if not await _ended(api, job, wait):
             response.status_code = 202
@@ -107,7 +108,7 @@ async def shown_job(api: Parts, job_id: str) -> JobShape:
 
 def _order_of_json(asked: JobAsked, key: str | None) -> Order:
     return Order(
-        asked, [_image(each) for each in asked.images], name=asked.name,
+        asked.columns_only(), [_image(each) for each in asked.images], name=asked.name,
         priority=asked.priority, key=key,
     )  # fmt: skip
 

@@ -82,7 +82,6 @@ class Job(Base):
     """One submission."""
 
     __tablename__ = "jobs"
-    __table_args__ = (Index(None, "state", "id"), Index(None, "created_at", "id"))
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
     priority: Mapped[str]
@@ -133,6 +132,7 @@ class Task(Base):
         Index(None, "state", "model", "lane", "priority", "id"),
         Index(None, "job", "changed"),
         Index(None, "job", "state", "model"),
+        Index(None, "job", "id"),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
     job: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))

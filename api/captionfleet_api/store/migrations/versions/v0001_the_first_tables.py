@@ -79,8 +79,6 @@ def _jobs() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
         sa.UniqueConstraint("idempotency_key", name=op.f("uq_jobs_idempotency_key")),
     )
-    op.create_index(op.f("ix_jobs_created_at_id"), "jobs", ["created_at", "id"], unique=False)
-    op.create_index(op.f("ix_jobs_state_id"), "jobs", ["state", "id"], unique=False)
 
 
 def _known_captions() -> None:
@@ -194,6 +192,7 @@ def _tasks() -> None:
         sa.UniqueConstraint("job_image", "column", name=op.f("uq_tasks_job_image_column")),
     )
     op.create_index(op.f("ix_tasks_job_changed"), "tasks", ["job", "changed"], unique=False)
+    op.create_index(op.f("ix_tasks_job_id"), "tasks", ["job", "id"], unique=False)
     op.create_index(
         op.f("ix_tasks_job_state_model"), "tasks", ["job", "state", "model"], unique=False
     )
