@@ -22,22 +22,24 @@ from captionfleet.messages import (
 )
 from captionfleet_operator.hearing import Hearing
 from captionfleet_operator.planner import ModelSeen, Plan, WorkerSeen
+from captionfleet_operator.settings import OperatorSettings
 
 log = structlog.get_logger()
 
 HEARTBEAT_SECONDS = 2.0
-LISTENING_SECONDS = 3 * HEARTBEAT_SECONDS
-"""Three heartbeat periods after a (re)connect whoever is there has been heard."""
 
 
 class FleetLink:
     """`wake` is called when something was heard that a plan may turn on."""
 
-    def __init__(self, url: str, names: Names, hearing: Hearing, wake: Callable[[], None]) -> None:
-        self._names = names
+    def __init__(
+        self, settings: OperatorSettings, hearing: Hearing, wake: Callable[[], None]
+    ) -> None:
+        self._names = Names(settings.fleet)
+        self._listening_seconds = settings.listening_seconds
         self._hearing = hearing
         self._wake = wake
-        self._link = Link(url, "operator", self._setup)
+        self._link = Link(settings.rabbitmq_url.get_secret_value(), "operator", self._setup)
         self._connected_at: float | None = None
         # uuid7, so that a later incarnation sorts after an earlier one.
         self._incarnation = new_id()
@@ -59,7 +61,7 @@ class FleetLink:
         """Connected for long enough to know what is not heard."""
         if self._link.session is None or self._connected_at is None:
             return False
-        return self._hearing.clock() - self._connected_at >= LISTENING_SECONDS
+        return self._hearing.clock() - self._connected_at >= self._listening_seconds
 
     async def tell(
         self, plan: Plan, models: Mapping[str, ModelSeen], workers: Mapping[str, WorkerSeen]

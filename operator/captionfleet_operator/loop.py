@@ -34,9 +34,7 @@ class Operator:
         self._catalog = FolderCatalog(settings.catalog, settings.data, settings.custom_infer)
         self._woken = asyncio.Event()
         self._hearing = Hearing(time.monotonic)
-        self._link = FleetLink(
-            settings.rabbitmq_url.get_secret_value(), names, self._hearing, self._woken.set
-        )
+        self._link = FleetLink(settings, self._hearing, self._woken.set)
         self._queues = ModelQueues(names, data)
         self._local = LocalWorkers(settings, self._catalog.custom)
         self._observer = Observer(

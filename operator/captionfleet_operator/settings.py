@@ -13,3 +13,9 @@ class OperatorSettings(FleetSettings):
         description="Folder of custom model code. Default: custom_infer in the catalog folder, "
         "else in the working directory.",
     )
+    listening_seconds: float = Field(
+        6.0,
+        gt=0,
+        description="Seconds to listen after every (re)connect before anything is scaled, "
+        "assigned or rewritten: three heartbeat periods.",
+    )

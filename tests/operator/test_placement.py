@@ -312,6 +312,38 @@ def test_what_waits_for_an_eviction_says_so_and_nothing_more_is_evicted() -> Non
     assert loaded(first, "cpu-2") == loaded(second, "cpu-2") == []
 
 
+def test_each_of_two_waiting_models_gets_a_place_of_its_own() -> None:
+    holders = [
+        worker("cpu-1", copy("a", memory_bytes=3 * GB), memory=4 * GB),
+        worker("cpu-2", copy("b", memory_bytes=3 * GB), memory=4 * GB),
+    ]
+    wanting = [model("c", requirements=MEMORY), model("d", requirements=MEMORY)]
+    seen = world(
+        models=[model("a"), model("b"), *wanting],
+        pools=[pool()],
+        workers=holders,
+        demand={"c": 1, "d": 1},
+    )
+
+    decided = decide(seen)
+
+    assert loaded(decided, "cpu-1") == loaded(decided, "cpu-2") == []
+    assert decided.waiting["c"] == "waiting for a to unload before it loads on cpu-1"
+    assert decided.waiting["d"] == "waiting for b to unload before it loads on cpu-2"
+
+
+def test_a_copy_above_max_copies_goes_once_it_has_no_work() -> None:
+    few = model("a", residency={"maxCopies": 1})
+    at_work = [worker(id_, copy("a", idle_seconds=0)) for id_ in ("cpu-1", "cpu-2")]
+    idle = [at_work[0], worker("cpu-2", copy("a", idle_seconds=2))]
+
+    both = decide(world(models=[few], pools=[pool()], workers=at_work, demand={"a": 9}))
+    one = decide(world(models=[few], pools=[pool()], workers=idle, demand={"a": 9}))
+
+    assert (loaded(both, "cpu-1"), loaded(both, "cpu-2")) == (["a"], ["a"])
+    assert (loaded(one, "cpu-1"), loaded(one, "cpu-2")) == (["a"], [])
+
+
 def test_the_lowest_priority_and_longest_idle_copy_is_evicted_first() -> None:
     copies = [
         copy("a", memory_bytes=1 * GB, idle_seconds=90),

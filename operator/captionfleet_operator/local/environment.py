@@ -50,7 +50,10 @@ def threads(pool: PoolManifest) -> int:
 
 
 def _cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores this process may use: the CPU mask, and a container's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return min(cores or 1, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):  # no container, or "max"
+        return cores or 1

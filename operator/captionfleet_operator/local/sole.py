@@ -10,7 +10,7 @@ class AlreadyRunning(Exception):
     """Another operator holds the data folder; the message says what to do."""
 
 
-def hold(data: Path, *, seconds: float = 10.0) -> IO[bytes]:
+def hold(data: Path, *, seconds: float = 3.0) -> IO[bytes]:
     """Take the folder until the returned file is closed or the process ends.
 
     Waits a little, for an operator that is just ending. Raises AlreadyRunning.

@@ -1,0 +1,262 @@
+"""Promises the planner keeps in every fleet: hypothesis makes fleets, a simulator plays them."""
+
+from typing import Any
+
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+from tests.operator.fleets import GB, model, pool
+from tests.operator.simulator import Nature, Simulation
+
+from captionfleet.messages import CopyState, Wanted
+from captionfleet_operator.planner import Memory, Plan, World
+from captionfleet_operator.planner.fitting import pools_for
+from captionfleet_operator.planner.rooms import told
+from captionfleet_operator.planner.world import at_work
+
+NAMES = ("a", "b", "c", "d")
+LOADING = (CopyState.DOWNLOADING, CopyState.LOADING)
+often = settings(
+    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+@st.composite
+def residencies(draw: st.DrawFn) -> dict[str, Any]:
+    least = draw(st.integers(0, 2))
+    young = draw(st.sampled_from([0, 10, 30]))
+    return {
+        "policy": draw(st.sampled_from(["OnDemand", "Pinned"])) if least else "OnDemand",
+        "minCopies": least,
+        "maxCopies": draw(st.integers(max(least, 1), 3)),
+        "minResidencySeconds": young,
+        "idleUnloadSeconds": young + draw(st.sampled_from([10, 40])),
+        "priority": draw(st.sampled_from([10, 50, 90])),
+    }
+
+
+@st.composite
+def fleets(draw: st.DrawFn) -> Simulation:
+    natures = {
+        name: Nature(
+            bytes=draw(st.integers(1, 6)) * GB // 2,
+            load_seconds=draw(st.sampled_from([2.0, 8.0, 20.0])),
+            rate=draw(st.sampled_from([0.5, 2.0, 10.0])),
+            fails_on=frozenset(draw(st.sets(st.sampled_from(["cpu-1", "cpu-2"]), max_size=2))),
+            reason=draw(st.sampled_from(["OutOfMemory", "MissingWeights"])),
+        )
+        for name in NAMES[: draw(st.integers(1, 4))]
+    }
+    models = {
+        name: model(
+            name,
+            residency=draw(residencies()),
+            requirements={"memory": str(nature.bytes)},
+            suspend=draw(st.sampled_from([False, False, False, True])),
+        )
+        for name, nature in natures.items()
+    }
+    pools = {
+        name: pool(
+            name,
+            shares_memory=draw(st.booleans()),
+            hosting={
+                "maxModels": draw(st.integers(1, 4)),
+                "maxConcurrentLoads": draw(st.integers(1, 2)),
+            },
+            autoscaling={
+                "minReplicas": draw(st.integers(0, 1)),
+                "maxReplicas": draw(st.integers(1, 4)),
+                "targetBacklogSeconds": draw(st.sampled_from([5, 30])),
+                "scaleUp": {"stabilizationSeconds": draw(st.sampled_from([0, 6])), "maxStep": 2},
+                "scaleDown": {"stabilizationSeconds": draw(st.sampled_from([0, 20]))},
+                "scaleToZeroAfterSeconds": draw(st.sampled_from([10, 30])),
+            },
+        )
+        for name in ("cpu", "more")[: draw(st.integers(1, 2))]
+    }
+    return Simulation(models, natures, pools, memory_per_worker=draw(st.integers(2, 8)) * GB)
+
+
+@st.composite
+def events(draw: st.DrawFn) -> list[tuple[str, Any]]:
+    """What happens before each step of a trace."""
+    one = st.one_of(
+        st.tuples(st.just("nothing"), st.none()),
+        st.tuples(st.just("nothing"), st.none()),
+        st.tuples(st.just("tasks"), st.tuples(st.sampled_from(NAMES), st.integers(1, 100))),
+        st.tuples(st.just("crash"), st.sampled_from(["cpu-1", "cpu-2", "more-1"])),
+        st.tuples(st.just("operator restarts"), st.none()),
+    )
+    return draw(st.lists(one, min_size=10, max_size=40))
+
+
+def play(fleet: Simulation, trace: list[tuple[str, Any]]) -> None:
+    for what, about in trace:
+        if what == "tasks" and about[0] in fleet.models:
+            fleet.pending[about[0]] = fleet.pending.get(about[0], 0) + about[1]
+        elif what == "crash":
+            fleet.crash(about)
+        elif what == "operator restarts":
+            fleet.restart_operator()
+        step(fleet)
+
+
+def step(fleet: Simulation) -> Plan:
+    """One step, after which every promise is checked."""
+    world, before, decided = fleet.step()
+    memory_is_never_exceeded(fleet)
+    pools_keep_their_bounds(world, decided)
+    for worker in world.workers:
+        if worker in decided.assignments:
+            limits_of_a_worker_hold(world, decided, worker)
+            nothing_is_torn_away(world, before, decided, worker)
+    pins_stay(world, before, decided)
+    every_wait_has_its_reason(world, decided)
+    return decided
+
+
+def memory_is_never_exceeded(fleet: Simulation) -> None:
+    limit = fleet.memory_per_worker * 85 // 100
+    for host, taken in fleet.loaded_bytes().items():
+        assert taken <= limit, f"{host} holds {taken} bytes of {limit}"
+
+
+def pools_keep_their_bounds(world: World, decided: Plan) -> None:
+    for name, planned in decided.pools.items():
+        auto = world.pools[name].spec.autoscaling
+        assert auto.min_replicas <= planned.workers <= auto.max_replicas
+        staying = len(world.pools[name].staying) - len(planned.drain)
+        assert staying <= auto.max_replicas
+        assert not planned.drain or staying >= auto.min_replicas
+
+
+def limits_of_a_worker_hold(world: World, decided: Plan, worker: str) -> None:
+    seen, wanted = world.workers[worker], keeping(decided, worker)
+    hosting = world.pools[seen.pool].spec.hosting
+    there = {name for name, copy in seen.copies.items() if copy.state != CopyState.FAILED}
+    assert len(wanted) <= hosting.max_models
+    begun = [name for name in wanted if name not in seen.copies]
+    running = [name for name, copy in seen.copies.items() if copy.state in LOADING]
+    if begun:
+        assert len(wanted | there) <= hosting.max_models
+        assert len(begun) + len(set(running) & wanted) <= hosting.max_concurrent_loads
+
+
+def nothing_is_torn_away(world: World, before: Memory, decided: Plan, worker: str) -> None:
+    """No copy at work is unloaded, and no young one but above maxCopies."""
+    seen = world.workers[worker]
+    for name in (told(before, seen) & world.models.keys()) - keeping(decided, worker):
+        copy, residency = seen.copies.get(name), world.models[name].residency
+        if copy is None or copy.state != CopyState.READY or world.models[name].spec.suspend:
+            continue
+        assert not at_work(copy), f"{name} was at work on {worker}"
+        above = len(world.copies_of(name)) > residency.max_copies
+        assert above or copy.state_seconds >= residency.min_residency_seconds
+
+
+def pins_stay(world: World, before: Memory, decided: Plan) -> None:
+    """Copies up to the pin are never taken from workers that stay."""
+    staying = [w for w in world.workers.values() if w.open and w.id in decided.assignments]
+    for name, seen in world.models.items():
+        had = [w.id for w in staying if name in told(before, w) and is_ready(w.copies.get(name))]
+        has = [worker for worker in had if name in keeping(decided, worker)]
+        assert len(has) >= min(seen.floor, len(had)), f"{name} lost a pinned copy"
+
+
+def is_ready(copy: Any) -> bool:
+    return copy is not None and copy.state == CopyState.READY
+
+
+def every_wait_has_its_reason(world: World, decided: Plan) -> None:
+    for name in world.models:
+        sentence = decided.waiting[name]
+        assert sentence
+        if world.settled and world.total(name):
+            assert "when pictures wait" not in sentence, "they do wait"
+
+
+def keeping(decided: Plan, worker: str) -> set[str]:
+    wanted = decided.assignments[worker]
+    return {name for name, state in wanted.items() if state == Wanted.LOADED}
+
+
+def shape(decided: Plan) -> object:
+    """What a plan makes happen, without its sentences."""
+    sizes = {name: (each.workers, each.drain) for name, each in decided.pools.items()}
+    return sizes, decided.assignments
+
+
+@often
+@given(fleets(), events())
+def test_no_promise_is_broken_on_the_way(fleet: Simulation, trace: list[tuple[str, Any]]) -> None:
+    play(fleet, trace)
+
+
+@often
+@given(fleets(), events())
+def test_a_fleet_left_alone_comes_to_rest(fleet: Simulation, trace: list[tuple[str, Any]]) -> None:
+    play(fleet, trace)
+    fleet.pending.clear()
+    heal(fleet)
+    for _ in range(90):
+        step(fleet)
+
+    resting = shape(step(fleet))
+
+    assert all(shape(step(fleet)) == resting for _ in range(10))
+
+
+@often
+@given(fleets(), events())
+def test_a_steady_demand_gives_a_steady_plan(
+    fleet: Simulation, trace: list[tuple[str, Any]]
+) -> None:
+    play(fleet, trace)
+    heal(fleet)
+    fleet.frozen_demand = True
+    for _ in range(90):
+        step(fleet)
+
+    steady = shape(step(fleet))
+
+    assert all(shape(step(fleet)) == steady for _ in range(20))
+
+
+@often
+@given(fleets(), events())
+def test_whatever_can_be_captioned_is_in_the_end(
+    fleet: Simulation, trace: list[tuple[str, Any]]
+) -> None:
+    play(fleet, trace)
+    heal(fleet)
+    for _ in range(1500):
+        if not any(possible(fleet, name) for name in fleet.pending):
+            break
+        step(fleet)
+    note(str(fleet.decided.waiting if fleet.decided else ""))
+
+    assert not [name for name in fleet.pending if possible(fleet, name)]
+
+
+def heal(fleet: Simulation) -> None:
+    """From now on every load succeeds."""
+    fleet.natures = {
+        name: Nature(nature.bytes, nature.load_seconds, nature.rate)
+        for name, nature in fleet.natures.items()
+    }
+
+
+def possible(fleet: Simulation, name: str) -> bool:
+    """It is not suspended, and fits beside everything that is pinned."""
+    seen, world = fleet.models[name], fleet.world()
+    pins = [other for other, each in fleet.models.items() if each.floor and other != name]
+    needed = sum(fleet.natures[other].bytes for other in [name, *pins])
+    # Workers of one machine share its memory, and each may hold one more copy of a pin.
+    shared = len(fleet.models) * max(each.floor for each in fleet.models.values())
+    room = fleet.memory_per_worker * 85 // 100
+    return bool(
+        not seen.spec.suspend
+        and pools_for(world, seen)
+        and all(p.spec.hosting.max_models > len(pins) for p in fleet.pools.values())
+        and needed + shared * max(n.bytes for n in fleet.natures.values()) <= room
+    )

@@ -1,0 +1,218 @@
+"""The operator as a process, on a real broker, with real worker processes that only talk."""
+
+import os
+import signal
+
+import psutil
+import pytest
+from tests.conftest import eventually
+from tests.operator.running import RunningOperator
+
+FAULTS = [
+    "operator: before acting",
+    "operator: after starting a worker",
+    "operator: before writing status",
+]
+
+
+async def test_the_minimum_of_workers_is_started_and_models_say_why_they_wait(
+    operator: RunningOperator,
+) -> None:
+    operator.model("a")
+    operator.pool(autoscaling={"minReplicas": 2})
+
+    operator.start()
+
+    await eventually(lambda: operator.ear.beats.keys() == {"cpu-1", "cpu-2"})
+    await eventually(lambda: operator.ear.waiting("a") == "not loaded: it loads when pictures wait")
+    await eventually(lambda: (s := operator.pool_status()) and s.summary == "2/2")
+
+
+async def test_a_model_is_loaded_on_demand_and_its_status_says_so(
+    operator: RunningOperator,
+) -> None:
+    operator.model("a")
+    operator.pool()
+    operator.start()
+    await eventually(lambda: operator.ear.waiting("a").startswith("not loaded"))
+
+    operator.wanted = {"a": 1}
+
+    await eventually(lambda: operator.ear.ready_on("cpu-1") == ["a"])
+    await eventually(lambda: operator.ear.waiting("a") == "ready on cpu-1")
+    await eventually(lambda: (s := operator.model_status("a")) and s.phase == "Ready")
+    status = operator.model_status("a")
+    assert status and status.queue
+    assert (status.copies.summary, status.queue.pending) == ("1/1", 1)
+    assert {c.type: c.status for c in status.conditions}["Ready"] == "True"
+
+
+async def test_a_pool_grows_with_the_work_and_shrinks_by_draining(
+    operator: RunningOperator,
+) -> None:
+    operator.model("a")
+    operator.pool(
+        autoscaling={"targetBacklogSeconds": 10, "scaleDown": {"stabilizationSeconds": 1}}
+    )
+    operator.start()
+    await eventually(lambda: "cpu-1" in operator.ear.beats)
+
+    operator.wanted = {"a": 30}
+    await eventually(lambda: operator.ear.beats.keys() == {"cpu-1", "cpu-2", "cpu-3"})
+    operator.wanted = {}
+    await eventually(lambda: len(operator.ear.beats) == 1)
+
+    await eventually(lambda: (s := operator.pool_status()) and s.replicas == 1)
+    status = operator.pool_status()
+    assert status
+    assert [(d.from_, d.to) for d in reversed(status.scaling_history)] == [
+        (0, 1), (1, 3), (3, 2), (2, 1),
+    ]  # fmt: skip
+
+
+async def test_a_killed_operator_is_followed_by_one_that_adopts_its_workers(
+    operator: RunningOperator,
+) -> None:
+    operator.model("a")
+    operator.pool(autoscaling={"minReplicas": 2})
+    operator.start()
+    operator.wanted = {"a": 1}
+    await eventually(lambda: operator.ear.ready_on("cpu-1") == ["a"])
+    pids = operator.pids
+
+    operator.kill()
+    operator.ear.operator = None
+    operator.start()
+
+    await eventually(lambda: operator.ear.waiting("a") == "ready on cpu-1")
+    assert operator.pids == pids
+    assert sorted(operator.processes()) == sorted(pids.values())
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_an_operator_killed_anywhere_leaves_no_orphan(
+    operator: RunningOperator, fault: str
+) -> None:
+    operator.model("a")
+    operator.pool(autoscaling={"minReplicas": 2})
+    marker = operator.folder / "marker"
+    operator.start(CAPTIONFLEET_FAULT=f"{fault}@{marker}")
+    assert operator.process
+    await eventually(lambda: operator.process and operator.process.poll() is not None)
+    assert marker.exists()
+
+    operator.start()
+
+    await eventually(lambda: operator.ear.beats.keys() == {"cpu-1", "cpu-2"})
+    await eventually(lambda: operator.model_status("a"))
+    assert sorted(operator.processes()) == sorted(operator.pids.values())
+    assert len(operator.pids) == 2
+
+
+async def test_a_worker_that_dies_is_started_again_and_the_pool_says_how_it_ended(
+    operator: RunningOperator,
+) -> None:
+    operator.model("a")
+    operator.pool()
+    operator.start()
+    await eventually(lambda: "cpu-1" in operator.ear.beats)
+    first = operator.pids["cpu-1"]
+
+    os.kill(first, signal.SIGKILL)
+
+    await eventually(lambda: "worker cpu-1 was ended by SIGKILL" in operator.ear.pool())
+    await eventually(lambda: operator.pids.get("cpu-1", first) != first)
+    await eventually(lambda: operator.ear.beats["cpu-1"].pid != first)
+
+
+async def test_a_worker_that_cannot_start_is_tried_ever_more_seldom(
+    operator: RunningOperator,
+) -> None:
+    operator.model("a")
+    operator.pool(env={"FAKE_CRASH": "1"})
+
+    operator.start()
+
+    await eventually(lambda: "cpu-1 ended with exit status 3" in operator.ear.pool())
+    await eventually(lambda: "started again in 4 s" in operator.ear.pool())
+
+
+async def test_sigterm_ends_the_operator_and_leaves_its_workers(
+    operator: RunningOperator,
+) -> None:
+    operator.pool()
+    operator.start()
+    await eventually(lambda: "cpu-1" in operator.ear.beats)
+
+    assert operator.end() == 0
+
+    assert psutil.pid_exists(operator.pids["cpu-1"])
+
+
+async def test_a_cut_lifeline_ends_operator_and_workers(operator: RunningOperator) -> None:
+    held, holding = os.pipe()
+    operator.pool()
+    operator.start(pass_fds=(held,), CAPTIONFLEET_LIFELINE_FD=str(held))
+    os.close(held)
+    await eventually(lambda: "cpu-1" in operator.ear.beats)
+
+    os.close(holding)
+
+    await eventually(lambda: operator.process and operator.process.poll() is not None)
+    await eventually(lambda: not operator.processes())
+
+
+async def test_a_worker_from_outside_is_used_but_never_ended(operator: RunningOperator) -> None:
+    operator.model("a")
+    operator.pool(autoscaling={"minReplicas": 0, "scaleToZeroAfterSeconds": 1})
+    operator.start()
+    operator.join_from_outside("elsewhere")
+    await eventually(lambda: "elsewhere" in operator.ear.beats)
+
+    operator.wanted = {"a": 1}
+
+    await eventually(lambda: operator.ear.ready_on("elsewhere") == ["a"])
+    operator.wanted = {}
+    await eventually(lambda: (s := operator.pool_status()) and s.workers)
+    status = operator.pool_status()
+    assert status
+    assert [(w.id, w.external) for w in status.workers] == [("elsewhere", True)]
+    assert operator.strays[0].poll() is None
+
+
+async def test_suspending_a_pool_ends_its_workers(operator: RunningOperator) -> None:
+    operator.pool()
+    operator.start()
+    await eventually(lambda: "cpu-1" in operator.ear.beats)
+
+    operator.pool(suspend=True)
+
+    await eventually(lambda: not operator.processes())
+    await eventually(lambda: operator.ear.pool() == "suspended")
+
+
+async def test_a_bad_manifest_stops_nothing(operator: RunningOperator) -> None:
+    operator.model("a")
+    operator.pool()
+    operator.start()
+    await eventually(lambda: operator.ear.waiting("a"))
+
+    operator.write("bad", "CaptionModel", {"nonsense": True})
+    operator.model("b")
+
+    await eventually(lambda: operator.ear.waiting("b"))
+    assert operator.ear.waiting("bad") == ""
+
+
+async def test_a_second_operator_on_the_same_data_refuses(operator: RunningOperator) -> None:
+    operator.pool()
+    operator.start()
+    await eventually(lambda: "cpu-1" in operator.ear.beats)
+    first = operator.process
+
+    operator.start()
+
+    assert operator.process
+    assert operator.process.wait(30) == 1
+    assert "another operator works on" in (operator.data / "operator.log").read_text()
+    operator.process = first
