@@ -135,7 +135,7 @@ def _hub() -> Finding:
 
 async def _ask_server(server: Server) -> list[Finding]:
     try:
-        async with Client(server.url, server.token) as client:
+        async with Client(server.url, server.token, patience=2) as client:
             fleet = await client.fleet()
             models = await client.manifests("models")
     except ServerUnreachable as error:

@@ -163,7 +163,7 @@ def _job_document(job: Job) -> Document:
 def _worker_document(worker: Worker) -> Document:
     ready = [copy.model for copy in worker.copies if copy.state == "ready"]
     return worker.model_dump(mode="json") | {
-        "state": "draining" if worker.draining else "ready",
+        "state": "draining" if worker.draining else "ready" if worker.fresh else "silent",
         "models": [f"{copy.model}({copy.state})" for copy in worker.copies],
         "loaded": f"{len(ready)}/{len(worker.copies)}",
         "in_flight": sum(copy.in_flight for copy in worker.copies),

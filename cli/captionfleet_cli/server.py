@@ -13,6 +13,7 @@ from captionfleet_cli.settings import CliSettings
 from captionfleet_cli.trouble import Exit, Trouble
 
 T = TypeVar("T")
+_FIRST_PATIENCE = 2.0
 ServerOption = Annotated[
     str | None,
     typer.Option(
@@ -49,7 +50,8 @@ def ask(given: str | None, question: Callable[[Client], Awaitable[T]]) -> T:
     server = find_server(given)
 
     async def talk() -> T:
-        async with Client(server.url, server.token) as client:
+        # A wrong address is told at once; a server that restarts meanwhile is waited for.
+        async with Client(server.url, server.token, first_patience=_FIRST_PATIENCE) as client:
             return await question(client)
 
     try:

@@ -68,7 +68,8 @@ class Refused:
 
 class Client:
     """`async with Client(url, token) as client:`. Every method raises ApiProblem when the server
-    says no, and ServerUnreachable when it stays silent for longer than `patience` seconds.
+    says no, and ServerUnreachable when it stays silent for longer than `patience` seconds, or
+    `first_patience` seconds when it never answered yet.
     """
 
     def __init__(
@@ -77,9 +78,9 @@ class Client:
         token: str | None = None,
         *,
         patience: float = 120,
-        transport: httpx.AsyncBaseTransport | None = None,
+        first_patience: float | None = None,
     ) -> None:
-        self._http = Transport(url, token, patience, transport)
+        self._http = Transport(url, token, patience, first_patience)
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -267,8 +268,7 @@ class Client:
     # Models, pools, workers
 
     async def manifests(self, kind: Kind) -> list[Document]:
-        found = json.loads(await self._send("GET", f"/{kind}"))
-        items: list[Document] = found["items"] if isinstance(found, dict) else found
+        items: list[Document] = json.loads(await self._send("GET", f"/{kind}"))["items"]
         return items
 
     async def manifest(self, kind: Kind, name: str) -> Document:
@@ -297,8 +297,7 @@ class Client:
 
     async def workers(self) -> list[Worker]:
         found = json.loads(await self._send("GET", "/workers"))
-        items = found["items"] if isinstance(found, dict) else found
-        return [Worker.model_validate(each) for each in items]
+        return [Worker.model_validate(each) for each in found["items"]]
 
     async def fleet(self) -> Fleet:
         """How the installation is: broker, operator, workers, refused manifests."""

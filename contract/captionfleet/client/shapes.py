@@ -163,6 +163,8 @@ class WorkerCopy(Shape):
     revision: str | None = None
     memory: int | None = None
     in_flight: int = 0
+    message: str | None = None
+    """Why it failed, or how far it is."""
 
 
 class Worker(Shape):
@@ -174,7 +176,10 @@ class Worker(Shape):
     copies: list[WorkerCopy] = []
     cached: list[str] = []
     draining: bool = False
-    seen_at: Any = None
+    fresh: bool = True
+    """Heard within three heartbeat periods."""
+    seen_at: str | None = None
+    """RFC 3339."""
 
 
 class BrokerState(Shape):

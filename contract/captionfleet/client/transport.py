@@ -13,7 +13,6 @@ from typing import Any, Self
 
 import httpx
 
-_FIRST_PATIENCE = 2.0
 _LONGEST_PAUSE = 10.0
 _BUSY = (429, 503)
 # Nothing of the request reached the server, so even what must not happen twice may be repeated.
@@ -45,7 +44,7 @@ class Transport:
     """One connection pool to one server.
 
     `patience` is how long, in seconds, a request is repeated while the server cannot be reached
-    or says that it is busy. Until the first answer it is 2 s: a wrong address is told at once.
+    or says that it is busy; `first_patience` the same until its first answer of all.
     """
 
     def __init__(
@@ -53,14 +52,15 @@ class Transport:
         url: str,
         token: str | None,
         patience: float,
-        transport: httpx.AsyncBaseTransport | None = None,
+        first_patience: float | None = None,
     ) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.url = url.rstrip("/")
         self._patience = patience
+        self._first_patience = patience if first_patience is None else first_patience
         self._answered = False
         self._http = httpx.AsyncClient(
-            base_url=self.url, headers=headers, transport=transport,
+            base_url=self.url, headers=headers,
             timeout=httpx.Timeout(60, connect=5, pool=None),
         )  # fmt: skip
 
@@ -132,7 +132,7 @@ class Transport:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _time_left(self, since: float) -> float:
-        patience = self._patience if self._answered else min(self._patience, _FIRST_PATIENCE)
+        patience = self._patience if self._answered else self._first_patience
         return since + patience - time.monotonic()
 
 

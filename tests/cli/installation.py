@@ -1,0 +1,144 @@
+"""A real `captionfleet up` for tests, and the command line to talk to it."""
+
+import asyncio
+import os
+import secrets
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from tests.conftest import SHAPES, eventually
+
+from captionfleet.client import Client
+
+_MARK = "CAPTIONS_TEST_MARK"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One finished command."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class Up:
+    """One running `captionfleet up`."""
+
+    folder: Path
+    home: Path
+    mark: str
+    process: asyncio.subprocess.Process
+    url: str = ""
+    progress: list[str] = field(default_factory=list)
+
+    @property
+    def data(self) -> Path:
+        return self.folder / ".captionfleet"
+
+    async def run(self, *arguments: str) -> Ran:
+        """`captionfleet ARGUMENTS` against this installation."""
+        return await run_command(*arguments, home=self.home, CAPTIONFLEET_SERVER=self.url)
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process that this installation led to, itself included."""
+        return [process for process in psutil.process_iter() if _marked(process, self.mark)]
+
+    def program(self, module: str) -> psutil.Process:
+        """The one process that runs `python -m module`."""
+        [found] = [p for p in self.processes() if module in _command(p)]
+        return found
+
+    async def end(self, number: int = signal.SIGTERM) -> int:
+        """Signal `up` alone; its exit status."""
+        with suppress(ProcessLookupError):
+            self.process.send_signal(number)
+        return await asyncio.wait_for(self.process.wait(), 60)
+
+
+def copy_of_shapes(folder: Path) -> Path:
+    """The example's manifests, models and pictures, without what a demo left there."""
+    return Path(shutil.copytree(SHAPES, folder, ignore=shutil.ignore_patterns(".captionfleet")))
+
+
+@asynccontextmanager
+async def started(folder: Path, home: Path, *flags: str, **variables: str) -> AsyncIterator[Up]:
+    """`captionfleet up FOLDER` until it says ready. In the end nothing may be left of it."""
+    mark = secrets.token_hex(8)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "captionfleet_cli", "up", str(folder), "--port", "0", *flags,
+        env=_environment(home) | {_MARK: mark} | variables,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=home,
+    )  # fmt: skip
+    up = Up(folder, home, mark, process)
+    assert process.stdout and process.stderr
+    reading = asyncio.create_task(_read(process.stderr, up.progress))
+    try:
+        line = (await asyncio.wait_for(process.stdout.readline(), 90)).decode()
+        assert line.startswith("ready http"), up.progress
+        up.url = line.split()[1]
+        yield up
+        ended_before = process.returncode is not None
+        assert await up.end() == 0 or ended_before, up.progress
+        await nothing_left(up)
+    finally:
+        for each in up.processes():
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        await process.wait()
+        await reading
+
+
+async def nothing_left(up: Up) -> None:
+    await eventually(lambda: not up.processes(), what=f"no process left of {up.processes()}")
+
+
+async def run_command(*arguments: str, home: Path, **variables: str) -> Ran:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "captionfleet_cli", *arguments,
+        env=_environment(home) | variables, stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=home,
+    )  # fmt: skip
+    out, err = await asyncio.wait_for(process.communicate(), 90)
+    return Ran(process.returncode or 0, out.decode(), err.decode())
+
+
+async def complete(client: Client, job: str) -> None:
+    async def done() -> bool:
+        return (await client.job(job)).state == "completed"
+
+    await eventually(done, seconds=60, what=f"job {job} completes")
+
+
+async def _read(stream: asyncio.StreamReader, lines: list[str]) -> None:
+    async for line in stream:
+        lines.append(line.decode())
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Ours without settings of a developer's own fleet."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("CAPTIONFLEET_")}
+    kept.pop("RABBITMQ_URL", None)
+    return kept | {"XDG_STATE_HOME": str(home / "state"), "PYTHONUNBUFFERED": "1"}
+
+
+def _marked(process: psutil.Process, mark: str) -> bool:
+    try:
+        alive = process.status() != psutil.STATUS_ZOMBIE
+        return alive and process.environ().get(_MARK) == mark
+    except (psutil.Error, OSError):
+        return False
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
