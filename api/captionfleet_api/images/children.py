@@ -19,6 +19,10 @@ class TooBusy(Exception):
     """More pictures wait for a child than may wait."""
 
 
+class _Died(Exception):
+    """The child ended before it answered."""
+
+
 @dataclass(eq=False)
 class _Child:
     process: asyncio.subprocess.Process
@@ -57,7 +61,7 @@ class Children:
         self._in_hand += 1
         try:
             async with self._turn:
-                head, picture, thumbnail = await self._ask_one(file)
+                head, picture, thumbnail = await self._ask_twice(file)
         finally:
             self._in_hand -= 1
         if "code" in head:
@@ -66,6 +70,19 @@ class Children:
 
     async def close(self) -> None:
         await asyncio.gather(*(self._end(child) for child in list(self._all)))
+
+    async def _ask_twice(self, file: bytes) -> tuple[dict[str, Any], bytes, bytes]:
+        """A child may have died while it was idle: a picture is guilty if a fresh one dies too."""
+        try:
+            return await self._ask_one(file)
+        except _Died:
+            pass
+        try:
+            return await self._ask_one(file)
+        except _Died:
+            raise BadPicture(
+                "decode_failed", "the decoder crashed on this file: export it again"
+            ) from None
 
     async def _ask_one(self, file: bytes) -> tuple[dict[str, Any], bytes, bytes]:
         child = self._idle.pop() if self._idle else await self._start()
@@ -90,9 +107,7 @@ class Children:
                 "decode_timeout", f"decoding took more than {self.seconds:g} s: make it smaller"
             ) from None
         except (asyncio.IncompleteReadError, ConnectionError):
-            raise BadPicture(
-                "decode_failed", "the decoder crashed on this file: export it again"
-            ) from None
+            raise _Died from None
 
     async def _start(self) -> _Child:
         inherited = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG")
