@@ -1,0 +1,111 @@
+"""What the operator makes of heartbeats and demand as time passes."""
+
+from tests.operator.fleets import copy, worker
+
+from captionfleet.messages import Demand, Heartbeat, ModelDemand
+from captionfleet_operator.hearing import Hearing
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def beat(id_: str = "cpu-1", **facts: object) -> Heartbeat:
+    return worker(id_).heartbeat.model_copy(update=facts)
+
+
+def demand(backend: str, **totals: int) -> Demand:
+    models = {name: ModelDemand(pending=total, released=1) for name, total in totals.items()}
+    return Demand(backend=backend, models=models)
+
+
+def test_a_heartbeat_that_only_tells_the_time_wakes_nobody() -> None:
+    hearing = Hearing(Clock())
+
+    assert hearing.heartbeat(beat())
+    assert not hearing.heartbeat(beat(sent_at=2.0, memory_used=17))
+    assert hearing.heartbeat(beat(copies=[copy("a", "loading")]))
+    assert hearing.heartbeat(beat(copies=[copy("a", "ready")]))
+
+
+def test_age_counts_from_arrival_and_not_from_the_sender() -> None:
+    clock = Clock()
+    hearing = Hearing(clock)
+    hearing.heartbeat(beat(sent_at=9e9))
+    clock.now += 4
+
+    assert hearing.workers({"cpu-1"}, set())["cpu-1"].silent_seconds == 4
+
+
+def test_a_worker_that_says_goodbye_is_gone() -> None:
+    hearing = Hearing(Clock())
+    hearing.heartbeat(beat())
+
+    assert hearing.heartbeat(beat(gone=True))
+    assert hearing.workers({"cpu-1"}, set()) == {}
+
+
+def test_a_silent_worker_is_forgotten_unless_it_is_ours() -> None:
+    clock = Clock()
+    hearing = Hearing(clock)
+    hearing.heartbeat(beat("cpu-1"))
+    hearing.heartbeat(beat("theirs"))
+    clock.now += 31
+
+    assert hearing.workers({"cpu-1"}, set()).keys() == {"cpu-1"}
+
+
+def test_a_worker_is_draining_if_it_says_so_or_if_it_was_told_to() -> None:
+    hearing = Hearing(Clock())
+    hearing.heartbeat(beat("cpu-1", draining=True))
+    hearing.heartbeat(beat("cpu-2"))
+
+    seen = hearing.workers({"cpu-1", "cpu-2"}, {"cpu-2"})
+
+    assert [each.draining for each in seen.values()] == [True, True]
+
+
+def test_demand_wakes_when_a_model_s_work_begins() -> None:
+    hearing = Hearing(Clock())
+
+    assert hearing.demand(demand("one", a=0))
+    assert not hearing.demand(demand("one", a=7))
+    assert hearing.demand(demand("one", a=7, b=1))
+
+
+def test_the_demand_of_two_apis_adds_up_and_that_of_one_database_counts_once() -> None:
+    hearing = Hearing(Clock())
+    hearing.demand(demand("one", a=3))
+    hearing.demand(demand("one", a=5))
+    hearing.demand(demand("two", a=2))
+
+    total = hearing.total_demand()["a"]
+
+    assert (total.pending, total.released) == (7, 2)
+
+
+def test_demand_is_stale_until_an_api_spoke_and_again_when_one_falls_silent() -> None:
+    clock = Clock()
+    hearing = Hearing(clock)
+    assert not hearing.demand_is_fresh()
+    hearing.demand(demand("one"))
+    assert hearing.demand_is_fresh()
+    clock.now += 31
+    hearing.demand(demand("two"))
+
+    assert not hearing.demand_is_fresh()
+
+
+def test_an_api_that_never_comes_back_is_forgotten_if_another_speaks() -> None:
+    clock = Clock()
+    hearing = Hearing(clock)
+    hearing.demand(demand("one", a=5))
+    clock.now += 601
+    assert hearing.total_demand()["a"].pending == 5
+    hearing.demand(demand("two", a=1))
+
+    assert hearing.total_demand()["a"].pending == 1
+    assert hearing.demand_is_fresh()

@@ -1,0 +1,170 @@
+"""What the operator keeps in step outside itself: queues on the broker, statuses, estimates."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.operator.fleets import decide, model, pool, worker, world
+
+from captionfleet.broker.link import Session
+from captionfleet.broker.names import Names
+from captionfleet.catalog import FolderCatalog
+from captionfleet.resources import ModelPhase, ModelStatus
+from captionfleet.resources.model import ModelSpec, Source, VolumeSource
+from captionfleet_operator.queues import ModelQueues
+from captionfleet_operator.statuses import StaleStatuses, StatusWriter
+from captionfleet_operator.weights import Weights, weight_bytes
+
+NOW = 1_800_000_000.0
+
+
+async def exist(session: Session, names: Names, *models: str) -> list[str]:
+    return [
+        name for name in models if await session.ready_count(names.model_queue(name)) is not None
+    ]
+
+
+async def test_both_lanes_of_every_model_are_declared(
+    session: Session, names: Names, tmp_path: Path
+) -> None:
+    await ModelQueues(names, tmp_path).keep(session, ["a"], NOW)
+
+    assert await session.ready_count(names.model_queue("a")) == 0
+    assert await session.ready_count(names.suspect_queue("a")) == 0
+
+
+async def test_queues_of_a_vanished_model_go_after_two_minutes(
+    session: Session, names: Names, tmp_path: Path
+) -> None:
+    queues = ModelQueues(names, tmp_path)
+    await queues.keep(session, ["a", "b"], NOW)
+
+    await queues.keep(session, ["b"], NOW + 1)
+    await queues.keep(session, ["b"], NOW + 120)
+    assert await exist(session, names, "a", "b") == ["a", "b"]
+    await queues.keep(session, ["b"], NOW + 122)
+
+    assert await exist(session, names, "a", "b") == ["b"]
+
+
+async def test_a_model_that_comes_back_in_time_keeps_its_queues(
+    session: Session, names: Names, tmp_path: Path
+) -> None:
+    queues = ModelQueues(names, tmp_path)
+    for wanted, seconds in ((["a"], 0), ([], 1), (["a"], 60), ([], 119), ([], 200)):
+        await queues.keep(session, wanted, NOW + seconds)
+
+    assert await exist(session, names, "a") == ["a"]
+
+
+async def test_queues_of_a_model_that_vanished_while_nobody_ran_are_deleted_too(
+    session: Session, names: Names, tmp_path: Path
+) -> None:
+    await ModelQueues(names, tmp_path).keep(session, ["a"], NOW)
+    following = ModelQueues(names, tmp_path)
+
+    await following.keep(session, [], NOW + 1000)
+    await following.keep(session, [], NOW + 1121)
+
+    assert await exist(session, names, "a") == []
+
+
+async def test_a_queue_that_somebody_deleted_is_declared_again(
+    session: Session, names: Names, tmp_path: Path
+) -> None:
+    queues = ModelQueues(names, tmp_path)
+    await queues.keep(session, ["a"], NOW)
+    async with session.channel() as channel:
+        await channel.queue_delete(names.model_queue("a"))
+
+    await queues.keep(session, ["a"], NOW + 31)
+
+    assert await exist(session, names, "a") == ["a"]
+
+
+async def test_a_queue_of_another_kind_is_a_trouble_of_that_model_alone(
+    session: Session, names: Names, tmp_path: Path
+) -> None:
+    async with session.channel() as channel:
+        await channel.declare_queue(names.model_queue("a"), durable=True)
+    queues = ModelQueues(names, tmp_path)
+
+    await queues.keep(session, ["a", "b"], NOW)
+
+    assert "x-queue-type" in queues.trouble["a"]
+    assert queues.trouble.keys() == {"a"}
+    assert await exist(session, names, "b") == ["b"]
+
+
+class CountingCatalog(FolderCatalog):
+    """Counts writes."""
+
+    writes = 0
+
+    async def write_status(self, kind: str, name: str, status: Any) -> None:
+        self.writes += 1
+        await super().write_status(kind, name, status)
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> CountingCatalog:
+    (tmp_path / "catalog").mkdir()
+    return CountingCatalog(tmp_path / "catalog", tmp_path / "data")
+
+
+def status(**facts: Any) -> ModelStatus:
+    seen = world(models=[model("a")], pools=[pool()], workers=[worker()])
+    return decide(seen).model_statuses["a"].model_copy(update=facts)
+
+
+async def test_an_unchanged_status_is_written_once(catalog: CountingCatalog) -> None:
+    writer = StatusWriter(catalog)
+    for second in range(10):
+        await writer.write("CaptionModel", {"a": status()}, NOW + second)
+
+    assert catalog.writes == 1
+
+
+async def test_live_numbers_are_written_every_two_seconds_and_a_phase_at_once(
+    catalog: CountingCatalog,
+) -> None:
+    writer = StatusWriter(catalog)
+    await writer.write("CaptionModel", {"a": status(message="1 s")}, NOW)
+    await writer.write("CaptionModel", {"a": status(message="2 s")}, NOW + 1)
+    assert catalog.writes == 1
+
+    await writer.write("CaptionModel", {"a": status(phase=ModelPhase.LOADING)}, NOW + 1.5)
+    assert catalog.writes == 2
+    await writer.write(
+        "CaptionModel", {"a": status(phase=ModelPhase.LOADING, message="3 s")}, NOW + 3.6
+    )
+
+    assert catalog.writes == 3
+
+
+def test_statuses_of_vanished_resources_are_removed_after_a_while(tmp_path: Path) -> None:
+    folder = tmp_path / "CaptionModel"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / f"{name}.json").write_text("{}")
+    stale = StaleStatuses(tmp_path)
+
+    stale.remove({"CaptionModel": ["a"]}, NOW)
+    stale.remove({"CaptionModel": ["a"]}, NOW + 119)
+    assert (folder / "b.json").exists()
+    stale.remove({"CaptionModel": ["a"]}, NOW + 121)
+
+    assert [file.name for file in folder.iterdir()] == ["a.json"]
+
+
+def test_weights_are_the_safetensors_else_the_bin_files(tmp_path: Path) -> None:
+    assert weight_bytes(tmp_path) is None
+    (tmp_path / "pytorch_model.bin").write_bytes(b"12345")
+    assert weight_bytes(tmp_path) == 5
+    (tmp_path / "model-1.safetensors").write_bytes(b"12")
+    (tmp_path / "model-2.safetensors").write_bytes(b"3")
+
+    spec = ModelSpec(source=Source(volume=VolumeSource(path=str(tmp_path))))
+
+    assert Weights().size(spec) == 3
+    assert Weights().size(model("hub").spec) is None
