@@ -1,6 +1,6 @@
 """Pages: `limit` and an opaque, URL-safe `cursor`."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from typing import Annotated
 
 from fastapi import Query
@@ -20,18 +20,23 @@ def place_of(cursor: str | None) -> str | None:
     if cursor is None:
         return None
     try:
-        return urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        padded = cursor + "=" * (-len(cursor) % 4)
+        return b64decode(padded, altchars=b"-_", validate=True).decode()
     except ValueError:
-        raise Problem(
-            422, "cursor is not one of ours: take `next` of the page before", field="cursor"
-        ) from None
+        raise _not_ours() from None
 
 
 def number_of(cursor: str | None) -> int:
     """The same for places that are numbers; 0 without a cursor."""
-    place = place_of(cursor) or "0"
-    if not place.isdecimal():
-        raise Problem(
-            422, "cursor is not one of this list: take `next` of the page before", field="cursor"
-        )
+    if cursor is None:
+        return 0
+    place = place_of(cursor) or ""
+    if not (place.isascii() and place.isdecimal() and len(place) < 16):
+        raise _not_ours()
     return int(place)
+
+
+def _not_ours() -> Problem:
+    return Problem(
+        422, "cursor is none of this list: take `next` of the page before", field="cursor"
+    )

@@ -1,0 +1,354 @@
+"""Jobs: made once, whatever is repeated; ended, retried and grown as a person asks."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+from tests.api.doors import Doors, open_doors, picture
+from tests.conftest import eventually
+
+from captionfleet_api.store.tables import Attempt, Job, Task
+
+
+@pytest.fixture
+async def doors(tmp_path: Path) -> AsyncIterator[Doors]:
+    async with open_doors(tmp_path) as doors:
+        yield doors
+
+
+async def refused(doors: Doors, **body: Any) -> tuple[int, str | None, str]:
+    answer = await doors.client.post("/api/v1/jobs", json=body)
+    problem = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json", problem
+    return answer.status_code, problem.get("field"), problem["detail"]
+
+
+async def count(doors: Doors, table: Any) -> int:
+    async with doors.parts.database.read() as session:
+        return (await session.execute(select(func.count()).select_from(table))).scalar_one()
+
+
+async def test_a_job_has_a_task_for_every_picture_in_every_column(doors: Doors) -> None:
+    prompts = [{"name": "brief", "text": "Be brief."}, {"name": "long", "text": "Say all."}]
+    job = await doors.make_job("red", "blue", "teal", models=["alpha", "beta"], prompts=prompts)
+
+    assert job["counts"]["pending"] == 3 * 4
+    assert job["images"] == 3
+    assert [(c["model"], c["prompt_name"]) for c in job["columns"]] == [
+        ("alpha", "brief"), ("alpha", "long"), ("beta", "brief"), ("beta", "long"),
+    ]  # fmt: skip
+    rows = (await doors.get(f"/jobs/{job['id']}/grid"))["items"]
+    assert [row["position"] for row in rows] == [0, 1, 2]
+    assert all(len(row["cells"]) == 4 for row in rows)
+
+
+async def test_without_prompts_there_is_one_column_with_the_models_own_way(doors: Doors) -> None:
+    job = await doors.make_job("red", models=["alpha", "alpha"])
+    assert [(c["model"], c["prompt"]) for c in job["columns"]] == [("alpha", "")]
+
+
+async def test_equal_bytes_under_two_names_are_two_rows(doors: Doors) -> None:
+    (red,) = await doors.upload("red")
+    images = [{"id": red, "filename": name} for name in ("a.png", "b.png", "a.png")]
+    answer = await doors.client.post("/api/v1/jobs", json={"images": images, "models": ["alpha"]})
+
+    rows = (await doors.get(f"/jobs/{answer.json()['id']}/grid"))["items"]
+    assert [row["image"]["filename"] for row in rows] == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize(("pictures", "priority"), [(20, "interactive"), (21, "batch")])
+async def test_few_pictures_go_first(doors: Doors, pictures: int, priority: str) -> None:
+    (red,) = await doors.upload("red")
+    images = [{"id": red, "filename": f"{i}.png"} for i in range(pictures)]
+    answer = await doors.client.post("/api/v1/jobs", json={"images": images, "models": ["alpha"]})
+    assert answer.json()["priority"] == priority
+    assert answer.headers["location"] == f"/api/v1/jobs/{answer.json()['id']}"
+
+
+async def test_what_cannot_be_is_refused_by_name(doors: Doors) -> None:
+    (red,) = await doors.upload("red")
+
+    status, field, detail = await refused(doors, images=[red], models=["gamma"])
+    assert (status, field) == (404, "models")
+    assert "alpha, beta" in detail
+    status, field, _ = await refused(doors, images=[red, "unknown"], models=["alpha"])
+    assert (status, field) == (422, "images.1")
+    status, field, _ = await refused(doors, images=[], models=["alpha"])
+    assert (status, field) == (422, "images")
+    status, field, _ = await refused(doors, images=[red], models=[])
+    assert (status, field) == (422, "models")
+    status, field, detail = await refused(doors, images=[red], models=["alpha"], colour="red")
+    assert (status, field) == (422, "colour")
+    assert "unknown field" in detail
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "words"),
+    [
+        ({"beams": 3}, "options.beams", "num_beams"),
+        ({"num_beams": 0}, "options.num_beams", "greater than or equal to 1"),
+        ({"num_beams": "3"}, "options.num_beams", "valid integer"),
+        ({"temperature": float("inf")}, "options.temperature", "finite"),
+        ({"do_sample": 1}, "options.do_sample", "boolean"),
+    ],
+)
+async def test_a_wrong_option_is_named(
+    doors: Doors, options: dict[str, Any], field: str, words: str
+) -> None:
+    files = {"files": ("a.png", picture())}
+    data = {"models": "alpha", "options": json.dumps(options)}
+    answer = await doors.client.post("/api/v1/jobs", files=files, data=data)
+    assert answer.status_code == 422
+    assert answer.json()["field"] == field
+    assert words in answer.json()["detail"]
+
+
+async def test_options_are_one_value_however_they_are_written(doors: Doors) -> None:
+    one = await doors.make_job("red", options={"temperature": 1, "top_k": 5, "seed": None})
+    other = await doors.make_job("red", options={"top_k": 5, "temperature": 1.0})
+    assert one["columns"][0]["options"] == other["columns"][0]["options"]
+    assert one["columns"][0]["options"] == {"temperature": 1.0, "top_k": 5}
+
+
+async def test_a_form_makes_a_job_and_tells_its_unusable_files(doors: Doors) -> None:
+    files = [
+        ("files", ("cat.png", picture("red"))),
+        ("files", ("note.jpg", b"not a picture at all")),
+        ("files", ("dog.png", picture("blue"))),
+        ("files", ("void.png", b"")),
+    ]
+    data = {"models": ["alpha,beta"], "prompt": "Be brief.", "options": '{"top_k": 4}'}
+    answer = await doors.client.post("/api/v1/jobs", files=files, data=data)
+
+    job = answer.json()
+    assert answer.status_code == 202
+    assert job["images"] == 2
+    assert [(each["filename"], each["code"]) for each in job["rejected"]] == [
+        ("note.jpg", "not_an_image"), ("void.png", "empty"),
+    ]  # fmt: skip
+    assert [(c["model"], c["prompt"]) for c in job["columns"]] == [
+        ("alpha", "Be brief."), ("beta", "Be brief."),
+    ]  # fmt: skip
+
+
+async def test_a_job_of_unusable_files_alone_is_complete(doors: Doors) -> None:
+    files = {"files": ("note.jpg", b"not a picture at all")}
+    answer = await doors.client.post("/api/v1/jobs", files=files, data={"models": "alpha"})
+    assert answer.status_code == 202
+    assert (answer.json()["state"], answer.json()["images"]) == ("completed", 0)
+
+
+async def test_a_form_with_an_unknown_field_is_refused(doors: Doors) -> None:
+    files = {"files": ("a.png", picture())}
+    answer = await doors.client.post("/api/v1/jobs", files=files, data={"model": "alpha"})
+    assert (answer.status_code, answer.json()["field"]) == (422, "model")
+
+
+async def test_ten_equal_requests_at_once_under_one_key_make_one_job(doors: Doors) -> None:
+    body = {"images": await doors.upload("red", "blue"), "models": ["alpha"]}
+    key = {"idempotency-key": "once"}
+    answers = await asyncio.gather(
+        *(doors.client.post("/api/v1/jobs", json=body, headers=key) for _ in range(10))
+    )
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert (await count(doors, Job), await count(doors, Task)) == (1, 2)
+
+
+async def test_another_request_under_a_used_key_is_refused(doors: Doors) -> None:
+    (red,) = await doors.upload("red")
+    key = {"idempotency-key": "once"}
+    body = {"images": [red], "models": ["alpha"]}
+    await doors.client.post("/api/v1/jobs", json=body, headers=key)
+    other = await doors.client.post("/api/v1/jobs", json=body | {"models": ["beta"]}, headers=key)
+    assert (other.status_code, other.json()["field"]) == (422, "Idempotency-Key")
+
+
+async def test_too_large_jobs_and_too_much_work_are_refused(tmp_path: Path) -> None:
+    async with open_doors(tmp_path, job_tasks=3, open_tasks=3) as doors:
+        images = await doors.upload("red", "blue")
+        status, field, _ = await refused(doors, images=images, models=["alpha", "beta"])
+        assert (status, field) == (422, "images")
+        await doors.make_job("red", "blue", "teal")
+        busy = await doors.client.post("/api/v1/jobs", json={"images": images, "models": ["alpha"]})
+        assert busy.status_code == 429
+        assert int(busy.headers["retry-after"]) > 0
+
+
+async def test_jobs_are_listed_newest_first_page_by_page(doors: Doors) -> None:
+    made = [(await doors.make_job("red"))["id"] for _ in range(5)]
+    first = await doors.get("/jobs", limit=3)
+    second = await doors.get("/jobs", limit=3, cursor=first["next"])
+    assert [job["id"] for job in first["items"] + second["items"]] == made[::-1]
+    assert second["next"] is None
+
+
+@pytest.mark.parametrize("cursor", ["%%%", "a", "é", "LTE"])
+async def test_a_made_up_cursor_is_refused(doors: Doors, cursor: str) -> None:
+    job = await doors.make_job("red")
+    answer = await doors.client.get(f"/api/v1/jobs/{job['id']}/grid", params={"cursor": cursor})
+    assert (answer.status_code, answer.json()["field"]) == (422, "cursor")
+
+
+async def test_tasks_are_found_by_column_state_and_text(doors: Doors) -> None:
+    job = await doors.make_job("red", "blue", models=["alpha", "beta"])
+    one, two, three, four = [task["id"] for task in await doors.tasks(job["id"])]
+    await doors.caption(one, text="a 100% red square")
+    await doors.fail(two)
+    await doors.queue(three)
+
+    async def found(**wanted: str) -> list[str]:
+        return [t["id"] for t in (await doors.get(f"/jobs/{job['id']}/tasks", **wanted))["items"]]
+
+    assert await found(q="100%") == [one]
+    assert await found(q="%") == [one]
+    assert await found(state="failed") == [two]
+    assert await found(state="queued") == [three]
+    assert await found(model="beta") == [two, four]
+    assert await found(column=job["columns"][0]["id"]) == [one, three]
+    bad = await doors.client.get(f"/api/v1/jobs/{job['id']}/tasks", params={"state": "lost"})
+    assert (bad.status_code, bad.json()["field"]) == (422, "state")
+
+
+async def test_a_waiting_task_says_why_and_an_answered_one_what(doors: Doors) -> None:
+    job = await doors.make_job("red", "blue", "teal")
+    one, two, three = [task["id"] for task in await doors.tasks(job["id"])]
+    await doors.caption(one, text="a square", seconds=0.25)
+    await doors.fail(two, code="timeout", message="took too long")
+
+    captioned, failed, waiting = await doors.tasks(job["id"])
+    assert captioned["caption"] == {
+        "text": "a square", "finish": "stop", "seconds": 0.25, "tokens": 3, "revision": "r1",
+        "cached": False, "worker": "w",
+    }  # fmt: skip
+    assert failed["error"] == {"code": "timeout", "message": "took too long"}
+    assert (waiting["state"], waiting["caption"], waiting["error"]) == ("pending", None, None)
+    assert "broker" in waiting["reason"] or "operator" in waiting["reason"]
+    assert captioned["reason"] is None
+    assert three == waiting["id"]
+
+
+async def test_the_summary_counts_and_takes_medians(doors: Doors) -> None:
+    job = await doors.make_job("red", "blue", "teal", "navy")
+    tasks = [task["id"] for task in await doors.tasks(job["id"])]
+    await doors.caption(tasks[0], text="one", seconds=0.1)
+    await doors.caption(tasks[1], text="one two three four", seconds=0.4)
+    await doors.fail(tasks[2])
+    await doors.client.put(f"/api/v1/tasks/{tasks[0]}/star")
+
+    (column,) = (await doors.get(f"/jobs/{job['id']}/summary"))["columns"]
+    assert column == {
+        "id": job["columns"][0]["id"], "captioned": 2, "failed": 1, "waiting": 1,
+        "median_seconds": 0.25, "median_words": 2.5, "starred": 1,
+    }  # fmt: skip
+
+
+async def test_a_star_is_kept_until_it_is_taken_back(doors: Doors) -> None:
+    job = await doors.make_job("red")
+    (task,) = await doors.tasks(job["id"])
+    path = f"/api/v1/tasks/{task['id']}/star"
+    assert (await doors.client.put(path)).json()["starred"] is True
+    assert (await doors.client.put(path)).json()["starred"] is True
+    assert (await doors.client.delete(path)).json()["starred"] is False
+    assert (await doors.client.put("/api/v1/tasks/unknown/star")).status_code == 404
+
+
+async def test_cancel_ends_what_is_open_and_keeps_what_is_there(doors: Doors) -> None:
+    job = await doors.make_job("red", "blue", "teal")
+    one, two, _ = [task["id"] for task in await doors.tasks(job["id"])]
+    await doors.caption(one)
+    await doors.queue(two)
+
+    cancelled = (await doors.client.post(f"/api/v1/jobs/{job['id']}/cancel")).json()
+    again = (await doors.client.post(f"/api/v1/jobs/{job['id']}/cancel")).json()
+    assert cancelled["state"] == "cancelled"
+    assert (cancelled["counts"]["captioned"], cancelled["counts"]["cancelled"]) == (1, 2)
+    assert again == cancelled
+
+
+async def test_retry_tries_what_failed_again_and_forgets_its_tokens(doors: Doors) -> None:
+    job = await doors.make_job("red", "blue", models=["alpha", "beta"])
+    tasks = [task["id"] for task in await doors.tasks(job["id"])]
+    await doors.fail(*tasks[:3])
+    await doors.caption(tasks[3])
+    async with doors.parts.database.write() as session:
+        session.add(Attempt(token="t", task=tasks[0], model="alpha", lane="model", created_at=0))
+    column = job["columns"][0]["id"]
+
+    retried = await doors.client.post(f"/api/v1/jobs/{job['id']}/retry", json={"column": column})
+    assert retried.json()["state"] == "running"
+    states = [task["state"] for task in await doors.tasks(job["id"])]
+    assert states == ["pending", "failed", "pending", "captioned"]
+    assert await count(doors, Attempt) == 0
+    everything = await doors.client.post(f"/api/v1/jobs/{job['id']}/retry")
+    assert everything.json()["counts"]["failed"] == 0
+
+
+async def test_one_task_is_retried_but_never_a_caption(doors: Doors) -> None:
+    job = await doors.make_job("red", "blue")
+    one, two = [task["id"] for task in await doors.tasks(job["id"])]
+    await doors.fail(one)
+    await doors.caption(two)
+    assert (await doors.client.post(f"/api/v1/tasks/{one}/retry")).json()["state"] == "pending"
+    assert (await doors.client.post(f"/api/v1/tasks/{two}/retry")).status_code == 409
+
+
+async def test_columns_grow_a_finished_job(doors: Doors) -> None:
+    job = await doors.make_job("red", "blue")
+    await doors.caption(*[task["id"] for task in await doors.tasks(job["id"])])
+    assert (await doors.get(f"/jobs/{job['id']}"))["state"] == "completed"
+
+    more = {"models": ["alpha", "beta"], "prompt": "Be brief."}
+    path = f"/api/v1/jobs/{job['id']}/columns"
+    grown = (await doors.client.post(path, json=more)).json()
+    assert grown["state"] == "running"
+    assert (grown["counts"]["captioned"], grown["counts"]["pending"]) == (2, 4)
+    assert [column["position"] for column in grown["columns"]] == [0, 1, 2]
+    assert (await doors.client.post(path, json=more)).status_code == 409
+
+
+async def test_a_deleted_job_leaves_nothing(doors: Doors) -> None:
+    kept = await doors.make_job("red")
+    job = await doors.make_job("red", "blue")
+    assert (await doors.client.delete(f"/api/v1/jobs/{job['id']}")).status_code == 204
+    assert (await doors.client.get(f"/api/v1/jobs/{job['id']}")).status_code == 404
+    assert (await doors.client.delete(f"/api/v1/jobs/{job['id']}")).status_code == 404
+    assert len(await doors.tasks(kept["id"])) == await count(doors, Task) == 1
+
+
+async def test_captions_waits_for_all_answers_of_one_picture(doors: Doors) -> None:
+    form = {"files": {"file": ("cat.png", picture())}, "data": {"models": ["alpha", "beta"]}}
+    asked = asyncio.create_task(doors.client.post("/api/v1/captions?wait=60", **form))  # type: ignore[arg-type]
+    job = await first_job(doors)
+    await doors.caption(*[task["id"] for task in await doors.tasks(job)], text="a square")
+
+    answer = await asked
+    assert answer.status_code == 200
+    assert answer.json()["job"]["state"] == "completed"
+    assert {task["caption"]["text"] for task in answer.json()["tasks"]} == {"a square"}
+
+
+async def test_when_the_wait_ends_captions_answers_with_what_there_is(doors: Doors) -> None:
+    (red,) = await doors.upload("red")
+    body = {"image": red, "model": "alpha"}
+    answer = await doors.client.post("/api/v1/captions?wait=0", json=body)
+    assert answer.status_code == 202
+    assert [task["state"] for task in answer.json()["tasks"]] == ["pending"]
+
+
+async def test_captions_of_an_unusable_picture_is_a_problem(doors: Doors) -> None:
+    form = {"files": {"file": ("cat.png", b"no")}, "data": {"models": "alpha"}}
+    answer = await doors.client.post("/api/v1/captions", **form)  # type: ignore[arg-type]
+    assert (answer.status_code, answer.json()["code"]) == (415, "not_an_image")
+
+
+async def first_job(doors: Doors) -> str:
+    async def some() -> list[Any]:
+        jobs: list[Any] = (await doors.get("/jobs"))["items"]
+        return jobs
+
+    return str((await eventually(some))[0]["id"])
