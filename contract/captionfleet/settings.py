@@ -1,8 +1,9 @@
 """Settings that every program shares. Each program adds its own in its settings.py."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -10,8 +11,9 @@ class FleetSettings(BaseSettings):
     """Read from the environment and `.env`, prefix CAPTIONFLEET_ but for the original names."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CAPTIONFLEET_", env_file=".env", extra="ignore", frozen=True
-    )
+        env_prefix="CAPTIONFLEET_", env_file=".env", extra="ignore", frozen=True,
+        hide_input_in_errors=True,  # it may be a password
+    )  # fmt: skip
 
     rabbitmq_url: SecretStr = Field(
         SecretStr("amqp://guest:guest@127.0.0.1:5672/"),
@@ -29,4 +31,23 @@ class FleetSettings(BaseSettings):
     data: Path = Field(
         Path(".captionfleet"), description="Folder for everything the programs keep."
     )
-    log_level: str = Field("info", description="debug, info, warning or error.")
+    log_level: str = Field(
+        "info",
+        pattern="^(?i:debug|info|warning|error)$",
+        description="debug, info, warning or error.",
+    )
+
+    @field_validator("rabbitmq_url")
+    @classmethod
+    def _is_an_address(cls, url: SecretStr) -> SecretStr:
+        if not _names_a_broker(url.get_secret_value()):
+            raise ValueError("not an address of a broker: write amqp://USER:PASSWORD@HOST:PORT/")
+        return url
+
+
+def _names_a_broker(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("amqp", "amqps") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, or too large
+        return False

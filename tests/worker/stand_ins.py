@@ -38,6 +38,7 @@ from captionfleet_worker.engine_process import (
 SPEC = {"custom": {"entrypoint": "stand_in:StandIn"}}
 DEADLY = b"deadly"
 SLOW = b"slow"
+STRANGE = b"strange"
 
 
 def wanted(spec: Mapping[str, Any] = SPEC, fingerprint: str = "f1") -> ModelAssignment:
@@ -45,7 +46,8 @@ def wanted(spec: Mapping[str, Any] = SPEC, fingerprint: str = "f1") -> ModelAssi
 
 
 class StandInEngine:
-    """Captions b"cat" as "a cat"; dies of b"deadly..."; b"slow..." takes it too long."""
+    """Captions b"cat" as "a cat"; dies of b"deadly"; b"slow" takes it too long; on
+    b"strange" it breaks its promises."""
 
     def __init__(self, workshop: "Workshop") -> None:
         self.loaded = Loaded("revision-1", 1000, 0.5, workshop.max_batch_size)
@@ -57,10 +59,12 @@ class StandInEngine:
         pictures = [shot.picture for shot in shots]
         self._workshop.batches.append(pictures)
         await self._workshop.gate.wait()
-        if any(picture.startswith(DEADLY) for picture in pictures):
+        if STRANGE in pictures:
+            raise RuntimeError("not even an answer")
+        if DEADLY in pictures:
             self.alive = False
             raise EngineDied("signal SIGSEGV")
-        if any(picture.startswith(SLOW) for picture in pictures):
+        if SLOW in pictures:
             self.alive = False
             raise EngineTimeout("too long")
         return [Answer(f"a {each.decode()}", "stop", 3, None, None) for each in pictures]

@@ -1,7 +1,7 @@
 """A consumer on a real broker: every task answered once, with the right words."""
 
 from tests.conftest import eventually
-from tests.worker.stand_ins import DEADLY, SLOW, Desk, Workshop
+from tests.worker.stand_ins import DEADLY, SLOW, STRANGE, Desk, Workshop
 
 from captionfleet.broker.link import Delivery, Link, Session
 from captionfleet.messages import CopyState, Outcome
@@ -172,6 +172,18 @@ async def test_work_is_handed_back_if_the_engine_cannot_come_back(
     )  # fmt: skip
     assert view.retry_in_seconds
     assert not copy.held_tokens
+
+
+async def test_an_error_of_the_worker_itself_is_told_and_loses_nothing(
+    desk: Desk, link: Link, copy: LiveCopy, workshop: Workshop
+) -> None:
+    await opened(copy, link)
+    await desk.send(STRANGE)
+    await eventually(lambda: copy.state == CopyState.FAILED)
+    view = copy.view()
+    assert (view.reason, view.message) == ("WorkerError", "RuntimeError: not even an answer")
+    assert not workshop.engines[0].alive
+    await eventually(desk.left, what="the task is back in its queue")
 
 
 async def test_a_task_whose_consumer_died_is_sent_to_the_suspect_lane_unrun(

@@ -17,7 +17,7 @@ from tests.worker.processes import PATIENT_SPEC, WorkerProcess, worker_process
 from tests.worker.stand_ins import Desk, Operator, wanted
 
 from captionfleet.broker.names import Names
-from captionfleet.messages import Outcome, ResultMessage
+from captionfleet.messages import Outcome
 from captionfleet_worker.main import main
 
 SHAPES_SPEC = {
@@ -43,6 +43,38 @@ def worker(
 ) -> Iterator[WorkerProcess]:
     with worker_process(broker_url, names, tmp_path / "worker") as worker:
         yield worker
+
+
+class Api(Desk):
+    """A desk that obeys: it releases again what is returned, or suspect."""
+
+    async def settle(self, tasks: dict[str, str]) -> dict[str, set[str]]:
+        """Wait until each task (id -> color) has ended; id -> all its captions and error codes."""
+        seen = 0
+        while set(self.ends()) != set(tasks):
+            await eventually(lambda seen=seen: len(self.results) > seen, seconds=60)  # type: ignore[misc]
+            fresh, seen = self.results[seen:], len(self.results)
+            for result in fresh:
+                if result.outcome in (Outcome.RETURNED, Outcome.SUSPECT):
+                    suspect = result.outcome == Outcome.SUSPECT
+                    picture = plain(tasks[result.task])
+                    await self.send(picture, suspect=suspect, task=result.task)
+        return self.ends()
+
+    def ends(self) -> dict[str, set[str]]:
+        ends: dict[str, set[str]] = {}
+        for result in self.results:
+            if result.outcome in (Outcome.CAPTIONED, Outcome.FAILED):
+                said = str(result.text or result.error_code)
+                ends.setdefault(result.task, set()).add(said)
+        return ends
+
+
+@pytest.fixture
+async def api(desk: Desk) -> Api:
+    api = Api(desk.link, desk.session, desk.names, desk.model)
+    await api.open()
+    return api
 
 
 async def serving(operator: Operator, spec: dict[str, Any]) -> None:
@@ -102,28 +134,30 @@ async def test_metrics_have_their_old_names(
 
 
 async def test_an_aborting_model_costs_one_picture_only(
-    worker: WorkerProcess, operator: Operator, desk: Desk
+    worker: WorkerProcess, operator: Operator, api: Api
 ) -> None:
     await serving(operator, PATIENT_SPEC)
     worker.go()
     wishes = [*colors(3), RED, *colors(8)[3:]]
-    tasks = await desk.send(*[plain(color) for color in wishes])
-    await eventually(lambda: len(desk.results) == len(tasks), seconds=90)
-    expected = ["crashes_the_model" if color == RED else color for color in wishes]
-    assert [desk.outcomes()[task] for task in tasks] == expected
+    ids = await api.send(*[plain(color) for color in wishes])
+    tasks = dict(zip(ids, wishes, strict=True))
+    expected = {
+        task: {"crashes_the_model" if color == RED else color} for task, color in tasks.items()
+    }
+    assert await api.settle(tasks) == expected
     assert worker.ended is None
 
 
 async def test_a_killed_engine_costs_nothing(
-    worker: WorkerProcess, operator: Operator, desk: Desk
+    worker: WorkerProcess, operator: Operator, api: Api
 ) -> None:
     await serving(operator, PATIENT_SPEC)
-    tasks = await desk.send(*[plain(color) for color in colors(6)])
+    ids = await api.send(*[plain(color) for color in colors(6)])
     await eventually(lambda: (worker.code / "begun").exists())
     worker.engines[0].kill()
     worker.go()
-    await eventually(lambda: len(desk.results) == 6, seconds=90)
-    assert [desk.outcomes()[task] for task in tasks] == colors(6)
+    tasks = dict(zip(ids, colors(6), strict=True))
+    assert await api.settle(tasks) == {task: {color} for task, color in tasks.items()}
 
 
 async def test_sigterm_in_mid_batch_loses_nothing_and_exits_0(
@@ -141,7 +175,7 @@ async def test_sigterm_in_mid_batch_loses_nothing_and_exits_0(
     await eventually(lambda: operator.last.gone)
     said = desk.outcomes()
     for task, color in zip(tasks, wishes, strict=True):
-        assert said.get(task) in (color, "returned", None)
+        assert said.get(task) in (color, "returned", "suspect", None)
     assert len(said) + await desk.left() == 12
     assert set(said.values()) & set(wishes), "the running batch was finished"
 
@@ -190,35 +224,10 @@ POINTS = [
 PUBLISHED = POINTS[2:4]
 
 
-class Api(Desk):
-    """A desk that obeys: it releases again what is returned, or suspect."""
-
-    async def settle(self, tasks: dict[str, str]) -> None:
-        """Wait until each task (id -> color) has its caption, releasing again as asked."""
-        pictures = {task: plain(color) for task, color in tasks.items()}
-        seen = 0
-        while {task for task, _ in self.captions()} != set(tasks):
-            await eventually(lambda seen=seen: len(self.results) > seen, seconds=60)  # type: ignore[misc]
-            fresh, seen = self.results[seen:], len(self.results)
-            for result in fresh:
-                if result.outcome in (Outcome.RETURNED, Outcome.SUSPECT):
-                    suspect = result.outcome == Outcome.SUSPECT
-                    await self.send(pictures[result.task], suspect=suspect, task=result.task)
-
-    def captions(self) -> set[tuple[str, str]]:
-        return {(each.task, str(each.text)) for each in self.results if _captioned(each)}
-
-
-def _captioned(result: ResultMessage) -> bool:
-    return result.outcome == Outcome.CAPTIONED
-
-
 @pytest.mark.parametrize("point", POINTS)
 async def test_a_death_at_a_fault_point_loses_and_crosses_nothing(
-    point: str, broker_url: str, names: Names, tmp_path: Path, operator: Operator, desk: Desk
+    point: str, broker_url: str, names: Names, tmp_path: Path, operator: Operator, api: Api
 ) -> None:
-    api = Api(desk.link, desk.session, names, "m")
-    await api.open()
     marker = tmp_path / "marker"
     with worker_process(broker_url, names, tmp_path / "one", fault=f"{point}@{marker}") as victim:
         await serving(operator, PATIENT_SPEC)
@@ -235,23 +244,20 @@ async def test_a_death_at_a_fault_point_loses_and_crosses_nothing(
         heir.go()
         operator.heartbeats.clear()
         await serving(operator, PATIENT_SPEC)
-        await api.settle(tasks)
-    assert api.captions() == set(tasks.items())
-    await eventually(lambda: _none_left(api))
-
-
-async def _none_left(api: Desk) -> bool:
-    return await api.left() == 0
+        ends = await api.settle(tasks)
+    assert ends == {task: {color} for task, color in tasks.items()}
 
 
 def test_wrong_settings_are_named_and_not_shown(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAPTIONFLEET_THREADS", "many-secrets")
+    monkeypatch.setenv("RABBITMQ_URL", "amqp://user:many-secrets@localhost:99999/")
     assert main(["--pool", "Not A Pool"]) == 2
     said = capsys.readouterr().err
     assert "CAPTIONFLEET_POOL: String should match" in said
     assert "CAPTIONFLEET_THREADS: Input should be a valid integer" in said
+    assert "RABBITMQ_URL: Value error, not an address of a broker: write amqp://" in said
     assert "many-secrets" not in said
 
 

@@ -213,17 +213,18 @@ class ModelConsumer:
             return trouble
         finally:
             self._running = []
-        self._measure(len(batch), time.monotonic() - started)
         seconds = (time.monotonic() - started) / len(batch)
+        self._measure(len(batch), seconds)
         for held, answer in zip(batch, answers, strict=True):
             self._answers.give(held, on_answer(answer, seconds))
         return None
 
     def _measure(self, size: int, seconds: float) -> None:
-        self.pace.note(size, seconds)
+        """`seconds`: per picture."""
+        self.pace.note(size, seconds * size)
         self._meters.batch_size.labels(self._model).observe(size)
         for _ in range(size):
-            self._meters.seconds.labels(self._model).observe(seconds / size)
+            self._meters.seconds.labels(self._model).observe(seconds)
 
     async def _recover(self, batch: list[Held]) -> None:
         """Try each member of a batch that ended its engine alone; then serve as before.

@@ -33,7 +33,8 @@ from captionfleet_worker.verdicts import Origin
 
 log = structlog.get_logger()
 
-_MEMORY_PERIOD_SECONDS = 2.0
+# Reading an engine's memory costs about 10 ms, and it only grows while it works.
+_MEMORY_PERIOD_SECONDS = 10.0
 
 
 class Engine(Protocol):
@@ -176,8 +177,10 @@ class LiveCopy:
     def _measured(self) -> dict[str, Any]:
         if self._loaded is None:
             return {}
-        if self._engine and time.monotonic() - self._memory_read_at >= _MEMORY_PERIOD_SECONDS:
-            self._memory_read_at = time.monotonic()
+        now = time.monotonic()
+        working = self._consumer is not None and self._consumer.idle_seconds() < 1
+        if self._engine and working and now - self._memory_read_at >= _MEMORY_PERIOD_SECONDS:
+            self._memory_read_at = now
             self._peak_memory = max(self._peak_memory, self._engine.memory_bytes())
         return {
             "revision": self._loaded.revision,
@@ -294,6 +297,7 @@ class LiveCopy:
         self.failures += 1
         if self._consumer:
             await self._consumer.finish()
+        await self._stop_engine()
         self._failure = failure
         self._retry_at = time.monotonic() + retry_pause(self.failures, retriable=failure.retriable)
         if self.state != CopyState.UNLOADING:
