@@ -111,6 +111,8 @@ class EngineProcess:
         Raises EngineDied, or EngineTimeout after spec.inference.timeoutSeconds.
         """
         async with self._turn:
+            if not self.alive:
+                raise EngineDied(await self._obituary())
             self._runs += 1
             header = {
                 "do": "run", "run": self._runs, "options": dict(options),

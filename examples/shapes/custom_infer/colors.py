@@ -13,7 +13,7 @@ NAMES = {
 
 class Colors(CustomModel):
     def load(self):
-        self.smallest_share = 0.015
+        self.smallest_share = 0.02
 
     def infer(self, image):
         pixels = list(image.resize((48, 48)).get_flattened_data())

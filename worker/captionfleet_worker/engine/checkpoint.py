@@ -11,6 +11,7 @@ from typing import Any
 
 from captionfleet.faults import fault_point
 from captionfleet.resources.model import DType, Loader
+from captionfleet_worker.engine.chat import Chat
 from captionfleet_worker.engine.families import (
     Family,
     PromptRules,
@@ -38,6 +39,7 @@ class Checkpoint:
     image_processor: Any
     processor: Any
     """Pictures and text together; None for a vision-encoder-decoder."""
+    chat: Chat | None
     accepted: frozenset[str]
     """Inputs that its generate() takes."""
     ends: frozenset[int]
@@ -58,6 +60,7 @@ def load_checkpoint(folder: Path, loader: Loader, device: str) -> Checkpoint:
     processor, tokenizer, image_processor = _load_processor(folder, str(config["model_type"]))
     template = getattr(processor, "chat_template", None)
     recipe = recipe_for(str(config["model_type"]), template is not None)
+    chat = Chat(processor) if recipe.family is Family.CHAT else None
     fault_point("engine: in mid-load")
     model = _load_model(folder, loader, device)
     _settle(model, tokenizer)
@@ -67,7 +70,7 @@ def load_checkpoint(folder: Path, loader: Loader, device: str) -> Checkpoint:
         frozenset(getattr(processor, "task_prompts_without_inputs", ())),
     )
     return Checkpoint(
-        recipe, rules, model, tokenizer, image_processor, processor,
+        recipe, rules, model, tokenizer, image_processor, processor, chat,
         accepted=_accepted(model), ends=_ends(model), starts=_starts(model),
     )  # fmt: skip
 
@@ -103,7 +106,10 @@ def _load_processor(folder: Path, model_type: str) -> tuple[Any, Any, Any]:
         # AutoProcessor hands back a bare tokenizer for these, without a word.
         tokenizer = AutoTokenizer.from_pretrained(folder, **common)
         return None, tokenizer, AutoImageProcessor.from_pretrained(folder, backend="pil", **common)
-    processor = AutoProcessor.from_pretrained(folder, backend="pil", **common)
+    try:
+        processor = AutoProcessor.from_pretrained(folder, backend="pil", **common)
+    except ImportError:  # families that also see videos exist for torchvision alone
+        processor = AutoProcessor.from_pretrained(folder, **common)
     return processor, processor.tokenizer, processor.image_processor
 
 

@@ -11,7 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx2
-from huggingface_hub import HfApi, constants, get_cached_repo_tree, snapshot_download
+from huggingface_hub import (
+    HfApi,
+    ResolvedRevision,
+    constants,
+    get_cached_repo_tree,
+    snapshot_download,
+)
 from huggingface_hub.errors import (
     CachedRepoTreeNotFoundError,
     GatedRepoError,
@@ -55,16 +61,16 @@ class Hub:
             )
             if self._source.allow_patterns or everything:
                 progress(f"fetching {name}")
-                return self._snapshot(commit, self._source.allow_patterns or None), str(commit)
+                return self._snapshot(commit, self._source.allow_patterns), commit.resolved
             progress(f"fetching the settings of {name}")
             folder = self._snapshot(commit, list(SETTINGS))
             weights = weight_files(self._names(commit, folder), allow_pickle, name)
             progress(f"fetching the weights of {name}{self._size(commit, weights)}")
-            return self._snapshot(commit, [glob.escape(w) for w in weights]), str(commit)
+            return self._snapshot(commit, [glob.escape(w) for w in weights]), commit.resolved
         except _TROUBLE as error:
             raise self._failure(error) from error
 
-    def _snapshot(self, commit: str, patterns: list[str] | None) -> Path:
+    def _snapshot(self, commit: ResolvedRevision, patterns: list[str]) -> Path:
         return Path(
             snapshot_download(
                 self._source.repo,
@@ -72,12 +78,12 @@ class Hub:
                 cache_dir=self._cache,
                 endpoint=self._endpoint,
                 token=self._token,
-                allow_patterns=patterns,
+                allow_patterns=patterns or None,
                 ignore_patterns=self._source.ignore_patterns or None,
             )
         )
 
-    def _names(self, commit: str, folder: Path) -> list[str]:
+    def _names(self, commit: ResolvedRevision, folder: Path) -> list[str]:
         """All files of the repository; of a cache filled by older clients, those it holds."""
         try:
             tree = get_cached_repo_tree(self._source.repo, revision=commit, cache_dir=self._cache)
@@ -85,7 +91,7 @@ class Hub:
             return [file.name for file in folder.iterdir()]
         return [file.path for file in tree]
 
-    def _size(self, commit: str, weights: list[str]) -> str:
+    def _size(self, commit: ResolvedRevision, weights: list[str]) -> str:
         with suppress(CachedRepoTreeNotFoundError):
             tree = get_cached_repo_tree(self._source.repo, revision=commit, cache_dir=self._cache)
             size = sum(file.size for file in tree if file.path in weights)

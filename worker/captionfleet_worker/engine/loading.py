@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -50,8 +49,6 @@ def _load(order: EngineOrder, progress: Progress) -> Ready:
     # One thread hashes while the other loads; both read the same pages.
     with ThreadPoolExecutor(1) as hashing:
         files = _find(order, progress, hashing)
-        # What runs from here on is a checkpoint's or a person's: it needs no key to the hub.
-        os.environ.pop("HF_TOKEN", None)
         captioner = _captioner(order, files.folder, progress)
         answering = Answering(captioner, spec.generation, spec.batching.max_batch_size)
         if spec.acceptance.smoke_test:
@@ -93,9 +90,12 @@ def _captioner(order: EngineOrder, folder: Path | None, progress: Progress) -> C
     progress("loading", "loading the model")
 
     from captionfleet_worker.engine.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(folder, order.spec.loader, order.device)
+    # Imports torch, so it comes after the checks that need none.
     from captionfleet_worker.engine.transformers_captioner import TransformersCaptioner
 
-    return TransformersCaptioner(load_checkpoint(folder, order.spec.loader, order.device))
+    return TransformersCaptioner(checkpoint)
 
 
 def failure_of(error: Exception) -> LoadFailed:

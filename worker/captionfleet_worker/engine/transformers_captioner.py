@@ -43,8 +43,8 @@ class TransformersCaptioner:
 
     def _inputs(self, images: list[Image.Image], prompt: str, system_prompt: str) -> dict[str, Any]:
         family, text = self._is.recipe.family, prompt or self._is.recipe.default_prompt
-        if family is Family.CHAT:
-            return self._chat(images, text, system_prompt)
+        if self._is.chat:
+            return self._is.chat.inputs(images, text, system_prompt)
         if family is Family.PROMPTED:
             if self._is.model.config.model_type == "paligemma":
                 text = self._is.processor.image_token + text
@@ -66,29 +66,6 @@ class TransformersCaptioner:
             for name in ("input_ids", "attention_mask"):
                 inputs[name] = inputs[name][:, :-1]
         return inputs
-
-    def _chat(self, images: list[Image.Image], text: str, system_prompt: str) -> dict[str, Any]:
-        before = [{"role": "system", "content": [{"type": "text", "text": system_prompt}]}]
-        conversations = [
-            [
-                *(before if system_prompt else []),
-                {
-                    "role": "user",
-                    "content": [{"type": "image", "image": image}, {"type": "text", "text": text}],
-                },
-            ]
-            for image in images
-        ]
-        return dict(
-            self._is.processor.apply_chat_template(
-                conversations,
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=True,
-                return_tensors="pt",
-                processor_kwargs={"padding": True},
-            )
-        )
 
     def _on_device(self, inputs: dict[str, Any]) -> dict[str, Any]:
         model, moved = self._is.model, {}

@@ -5,6 +5,7 @@ Works on names alone, so that a hub's listing is judged before anything is fetch
 
 import hashlib
 import json
+import struct
 from collections.abc import Collection, Iterable
 from fnmatch import fnmatch
 from pathlib import Path
@@ -57,7 +58,9 @@ def check_complete(folder: Path, allow_pickle: bool) -> dict[str, object]:
     except ValueError as error:
         raise LoadFailed("MissingWeights", f"{config_file} is no valid JSON: {error}") from None
     names = [entry.name for entry in folder.iterdir()]
-    weight_files(names, allow_pickle, str(folder))
+    for name in weight_files(names, allow_pickle, str(folder)):
+        if name.endswith(".safetensors"):
+            _check_whole(folder / name)
     for index in folder.glob("*.index.json"):
         shards = set(json.loads(index.read_text()).get("weight_map", {}).values())
         if _is_weights_index(index.name, allow_pickle) and (missing := shards - set(names)):
@@ -66,6 +69,22 @@ def check_complete(folder: Path, allow_pickle: bool) -> dict[str, object]:
                 f"{folder} lacks {sorted(missing)[0]}, which {index.name} names: fetch it anew",
             )
     return config
+
+
+def _check_whole(file: Path) -> None:
+    """A safetensors file tells in its header how long it must be."""
+    with file.open("rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8).ljust(8, b"\0"))
+        try:
+            header = json.loads(stream.read(min(length, file.stat().st_size)))
+            ends = [each["data_offsets"][1] for name, each in header.items() if name[0] != "_"]
+            whole = file.stat().st_size == 8 + length + max(ends, default=0)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            whole = False
+    if not whole:
+        raise LoadFailed(
+            "MissingWeights", f"{file} is cut short or no safetensors file: fetch it anew"
+        )
 
 
 def _is_weights_index(name: str, allow_pickle: bool) -> bool:

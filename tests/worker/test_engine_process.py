@@ -1,0 +1,142 @@
+"""An engine and its agent: what passes between them, and what becomes of one without the other."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from tests.conftest import eventually
+from tests.worker.engines import custom_spec, engine_of, order_for, plain
+
+from captionfleet_worker.engine.protocol import EngineOrder, LoadFailed, encode, read_frame
+from captionfleet_worker.engine_process import EngineProcess, Shot, engine_environment
+
+SLOW = """
+import pathlib, time
+from captionfleet import CustomModel
+class Own(CustomModel):
+    def load(self): pass
+    def infer(self, image, prompt):
+        prompt and pathlib.Path(prompt + ".begun").touch()
+        while prompt and not pathlib.Path(prompt).exists(): time.sleep(0.01)
+        return prompt or 'at once'
+"""
+
+AGENT = """
+import asyncio, pathlib, sys
+sys.path.insert(0, sys.argv[2])
+from tests.worker.engines import order_for, custom_spec
+from captionfleet_worker.engine_process import EngineProcess, Shot
+async def main():
+    place = pathlib.Path(sys.argv[1])
+    code = (place / "own.py").read_text()
+    spec = custom_spec(place, code)
+    engine = await EngineProcess.start(order_for(spec, place), lambda *_: None)
+    print(engine.pid, flush=True)
+    await engine.run([Shot(b"", "")], {})
+    await asyncio.sleep(1000)
+asyncio.run(main())
+"""
+
+
+async def test_an_order_survives_the_way_to_the_engine(tmp_path: Path) -> None:
+    order = order_for(custom_spec(tmp_path, SLOW), tmp_path, cache=tmp_path / "hub")
+    reader = asyncio.StreamReader()
+    reader.feed_data(encode(order.to_header(), b"\x00pictures"))
+    header, body = await read_frame(reader)
+    assert EngineOrder.from_header(header) == order and body == b"\x00pictures"
+
+
+async def test_progress_is_told_in_sentences(tmp_path: Path) -> None:
+    told: list[tuple[str, str]] = []
+    order = order_for(custom_spec(tmp_path, SLOW, acceptance={}), tmp_path)
+    engine = await EngineProcess.start(order, lambda *said: told.append(said))
+    await engine.stop()
+    assert told == [
+        ("loading", "starting the engine"),
+        ("loading", "loading own:Own"),
+        ("loading", "captioning a test picture"),
+    ]
+
+
+async def test_the_answer_to_a_cancelled_run_goes_to_nobody(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    async with engine_of(order_for(custom_spec(tmp_path, SLOW), tmp_path)) as engine:
+        first = asyncio.create_task(engine.run([Shot(plain(), str(gate))], {}))
+        await eventually((tmp_path / "gate.begun").exists)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        gate.touch()
+        [answer] = await engine.run([Shot(plain(), "")], {})
+    assert first.cancelled() and answer.text == "at once"
+
+
+async def test_runs_take_turns(tmp_path: Path) -> None:
+    async with engine_of(order_for(custom_spec(tmp_path, SLOW), tmp_path)) as engine:
+        answers = await asyncio.gather(*(engine.run([Shot(plain(), "")], {}) for _ in range(5)))
+    assert [answer[0].text for answer in answers] == ["at once"] * 5
+
+
+async def test_a_cancelled_start_leaves_no_process(tmp_path: Path) -> None:
+    mark = tmp_path / "pid"
+    code = SLOW.replace("load(self): pass", f"load(self): own_pid({str(mark)!r}); time.sleep(1000)")
+    code += "def own_pid(f):\n    import os\n    pathlib.Path(f).write_text(f'{os.getpid()} ')\n"
+    order = order_for(custom_spec(tmp_path, code), tmp_path)
+    starting = asyncio.create_task(EngineProcess.start(order, lambda *_: None))
+    await eventually(lambda: mark.exists() and mark.read_text().endswith(" "))
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert not (Path("/proc") / mark.read_text().strip()).exists()
+
+
+async def test_a_death_in_mid_load_is_told(tmp_path: Path) -> None:
+    code = SLOW.replace("load(self): pass", "load(self): import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(LoadFailed, match=r"SIGKILL.*memory is short") as failed:
+        await EngineProcess.start(order_for(custom_spec(tmp_path, code), tmp_path), lambda *_: None)
+    assert (failed.value.reason, failed.value.retriable) == ("EngineDied", True)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+async def test_an_engine_dies_with_its_agent(sent: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(SLOW)
+    agent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", AGENT, str(tmp_path), str(Path.cwd()), stdout=asyncio.subprocess.PIPE
+    )
+    assert agent.stdout
+    engine = int(await agent.stdout.readline())
+    assert Path(f"/proc/{engine}").exists()
+    agent.send_signal(sent)
+    await agent.wait()
+    await eventually(lambda: not _runs(engine))
+
+
+def _runs(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    return False
+
+
+def test_an_engine_sees_no_credentials_of_ours(tmp_path: Path) -> None:
+    order = order_for(custom_spec(tmp_path, SLOW), tmp_path)
+    inherited = {
+        "RABBITMQ_URL": "amqp://u:secret@h", "CAPTIONFLEET_TOKEN": "secret", "HF_TOKEN": "theirs",
+        "CAPTIONFLEET_FAULT": "x@y", "CAPTIONFLEET_LIFELINE_FD": "3", "PATH": "/bin",
+    }  # fmt: skip
+    seen = engine_environment(order, inherited)
+    assert "secret" not in str(seen)
+    assert {"HF_TOKEN", "CAPTIONFLEET_FAULT", "PATH"} <= set(seen)
+    assert "CAPTIONFLEET_LIFELINE_FD" not in seen
+    assert (seen["OMP_NUM_THREADS"], seen["OMP_WAIT_POLICY"]) == ("1", "PASSIVE")
+
+
+async def test_the_agents_side_imports_no_model_library() -> None:
+    look = "import sys, captionfleet_worker.engine_process as e; print({'torch', 'transformers', "
+    look += "'PIL', 'huggingface_hub'} & set(sys.modules))"
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", look, stdout=asyncio.subprocess.PIPE
+    )
+    seen, _ = await child.communicate()
+    assert seen.strip() == b"set()"
