@@ -102,7 +102,7 @@ class Story:
     def _numbered(self, found: list[Change], following: Change | None) -> list[Event]:
         """A change may touch many tasks: only the last of them may claim that it was seen."""
         events = []
-        for change, after in zip(found, [*found[1:], following], strict=True):
+        for change, after in zip(found, [*found, following][1:], strict=True):
             complete = after is None or after.number != change.number
             events.append(Event("task", change.number if complete else None, change.task))
         last = following or (found[-1] if found else None)
