@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from tests.api.fake_broker import FakeAnswer, FakeBroker, Fate, Stored
 from tests.api.flow_parts import catalog_of, copy_of, heartbeat, open_store
 from tests.api.scripted_worker import captioned
@@ -122,24 +122,18 @@ class World:
         await self.heartbeats()
         await self.relay.release(MODELS)
 
-    async def publish(self) -> None:
-        if not self.publisher._waiting.empty():
-            await self.publisher.lane()
+    def has_to_publish(self) -> bool:
+        return not self.publisher._waiting.empty()
 
-    async def record(self) -> None:
-        if not self.publisher._done.empty():
-            await self.publisher.record_some()
+    def has_to_record(self) -> bool:
+        return not self.publisher._done.empty()
 
-    async def repair(self) -> None:
-        if self.publisher._look_again.is_set():
-            await self.publisher.repair()
+    def has_to_repair(self) -> bool:
+        return self.publisher._look_again.is_set()
 
     def take(self, which: int) -> None:
         """A worker takes any message of any queue; the rule of the suspect lane is kept."""
-        ready = [(name, stored) for name, queue in self.broker.queues.items() for stored in queue]
-        if not ready:
-            return
-        queue, stored = ready[which % len(ready)]
+        queue, stored = self.ready()[which % len(self.ready())]
         self.broker.queues[queue].remove(stored)
         suspect_lane = queue == NAMES.suspect_queue(stored.message.model)
         if stored.count and not suspect_lane:
@@ -149,6 +143,10 @@ class World:
         else:
             self.held.append(Held(queue, stored))
 
+    def ready(self) -> list[tuple[str, Stored]]:
+        queues = self.broker.queues.items()
+        return [(name, stored) for name, queue in queues for stored in queue]
+
     def answer(self, message: TaskMessage, outcome: Outcome, code: str | None = None) -> None:
         right = captioned(message)
         text = right.text if outcome is Outcome.CAPTIONED else None
@@ -157,8 +155,6 @@ class World:
 
     def finish(self, which: int, outcome: Outcome) -> None:
         """A worker is done with one task; a poisonous picture kills it instead."""
-        if not self.held:
-            return
         each = self.held[which % len(self.held)]
         if each.message.picture == POISON and outcome is Outcome.CAPTIONED:
             self.kill_workers()
@@ -177,8 +173,7 @@ class World:
             body = self.results_queue.pop(which % len(self.results_queue))
             self.unacked.append(body)
             await self.results.take(FakeAnswer(body, self.acking(body)))
-        if not self.results._waiting.empty() or self.results._batch:
-            await self.results.write_some()
+        await self.results.write_some()
 
     def acking(self, body: bytes) -> Callable[[], None]:
         life = self.lives
@@ -197,20 +192,32 @@ class World:
     async def settle(self) -> None:
         """From here on nothing goes wrong. All tasks must end."""
         self.broker.fates.clear()
-        for _ in range(400):
+        for _ in range(100):
             self.now += 20
             await self.release()
-            for step in (self.publish, self.record, self.repair):
-                await step()
-            self.take(0)
-            self.finish(0, Outcome.CAPTIONED)
-            await self.read_results(0, 10)
+            await self.flow()
             if not self.broker_has_work():
                 await self.heartbeats()
                 await self.sweep()
                 if not await self.open_tasks():
                     return
         raise AssertionError(f"{len(await self.open_tasks())} tasks never end")
+
+    async def flow(self) -> None:
+        """Everybody does what there is to do."""
+        while self.has_to_publish():
+            await self.publisher.lane()
+        if self.has_to_record():
+            await self.publisher.record_some()
+        if self.has_to_repair():
+            await self.publisher.repair()
+        while self.ready():
+            self.take(0)
+        for _ in range(len(self.held)):
+            if self.held:
+                self.finish(0, Outcome.CAPTIONED)
+        if self.results_queue:
+            await self.read_results(0, 100)
 
     def broker_has_work(self) -> bool:
         queued = any(self.broker.queues.values())
@@ -261,52 +268,68 @@ class Conservation(RuleBasedStateMachine):
     def tasks_are_released(self) -> None:
         self.do(self.world.release())
 
+    @precondition(lambda self: self.world.has_to_publish())
     @rule(fate=st.sampled_from(Fate), death=st.none() | st.sampled_from(PUBLISHING))
     def a_task_is_published(self, fate: Fate, death: str | None) -> None:
         self.world.broker.fates.append(fate)
-        self.dying_at(death, self.world.publish())
+        self.dying_at(death, self.world.publisher.lane())
         self.world.broker.fates.clear()
 
+    @precondition(lambda self: self.world.has_to_publish())
+    @rule()
+    def all_tasks_are_published(self) -> None:
+        while self.world.has_to_publish():
+            self.do(self.world.publisher.lane())
+
+    @precondition(lambda self: self.world.has_to_record())
     @rule(death=st.none() | st.just(RECORDING))
     def confirms_are_recorded(self, death: str | None) -> None:
-        self.dying_at(death, self.world.record())
+        self.dying_at(death, self.world.publisher.record_some())
 
+    @precondition(lambda self: self.world.has_to_repair())
     @rule()
     def unconfirmed_attempts_are_published_again(self) -> None:
-        self.do(self.world.repair())
+        self.do(self.world.publisher.repair())
 
-    @rule(which=some)
-    def a_worker_takes_a_task(self, which: int) -> None:
-        self.world.take(which)
+    @precondition(lambda self: self.world.ready())
+    @rule(which=some, most=st.integers(1, 4))
+    def a_worker_takes_tasks(self, which: int, most: int) -> None:
+        for _ in range(min(most, len(self.world.ready()))):
+            self.world.take(which)
 
+    @precondition(lambda self: self.world.held)
     @rule(which=some, outcome=st.sampled_from(Outcome))
     def a_worker_answers(self, which: int, outcome: Outcome) -> None:
         self.world.finish(which, outcome)
 
-    @rule(which=some)
-    def a_worker_dies_between_result_and_ack(self, which: int) -> None:
-        if self.world.held:
-            message = self.world.held[which % len(self.world.held)].message
-            if message.picture != POISON:
-                self.world.answer(message, Outcome.CAPTIONED)
+    @precondition(lambda self: self.world.held)
+    @rule(which=some, answered=st.booleans())
+    def a_worker_dies_perhaps_between_result_and_ack(self, which: int, answered: bool) -> None:
+        message = self.world.held[which % len(self.world.held)].message
+        if answered and message.picture != POISON:
+            self.world.answer(message, Outcome.CAPTIONED)
         self.world.kill_workers()
 
+    @precondition(lambda self: self.world.broker.published)
     @rule(which=some, other=some)
     def an_answer_goes_astray(self, which: int, other: int) -> None:
         """The right caption of one picture under the token of another task."""
         seen = self.world.broker.published
-        if seen:
-            asked, crossed = seen[which % len(seen)], seen[other % len(seen)]
-            if (asked.sha256, asked.model) != (crossed.sha256, crossed.model):
-                wrong = captioned(crossed).model_copy(update={"token": asked.token})
-                self.world.results_queue.append(wrong.encode())
+        asked, crossed = seen[which % len(seen)], seen[other % len(seen)]
+        if (asked.sha256, asked.model) != (crossed.sha256, crossed.model):
+            wrong = captioned(crossed).model_copy(update={"token": asked.token, "task": asked.task})
+            self.world.results_queue.append(wrong.encode())
 
-    @rule(which=some)
-    def a_result_is_delivered_twice(self, which: int) -> None:
-        if self.world.results_queue:
-            twice = self.world.results_queue[which % len(self.world.results_queue)]
-            self.world.results_queue.append(twice)
+    @precondition(lambda self: self.world.broker.published)
+    @rule(which=some, outcome=st.sampled_from(Outcome))
+    def an_old_answer_turns_up(self, which: int, outcome: Outcome) -> None:
+        """Whatever was once asked may be answered late, and again."""
+        seen = self.world.broker.published
+        message = seen[which % len(seen)]
+        if message.picture != POISON:
+            self.world.answer(message, outcome, "model_error")
 
+    @precondition(lambda self: self.world.results_queue)
     @rule(which=some, most=st.integers(1, 5), death=st.none() | st.sampled_from(WRITING))
     def results_are_written(self, which: int, most: int, death: str | None) -> None:
         self.dying_at(death, self.world.read_results(which, most))
@@ -331,31 +354,31 @@ class Conservation(RuleBasedStateMachine):
         self.world.start_api()
 
     @invariant()
-    def captions_are_true_and_final(self) -> None:
-        for task in self.loop.run_until_complete(self.world.store.tasks()):
+    def the_database_tells_the_truth(self) -> None:
+        tasks, attempts = self.rows(Task), self.rows(Attempt)
+        self.captions_are_true_and_final(tasks)
+        self.what_was_acked_is_written(tasks, attempts)
+        out = sorted(task.id for task in tasks if task.state == TaskState.QUEUED)
+        assert out == sorted(attempt.task for attempt in attempts if not attempt.ended)
+
+    def captions_are_true_and_final(self, tasks: list[Task]) -> None:
+        for task in tasks:
             if task.state == TaskState.CAPTIONED:
                 assert task.caption == f"{task.model} sees {task.picture_sha256} "
-            shown = (task.state, task.caption, task.error_code)
-            if task.id in self.ended:
-                assert shown == self.ended[task.id]
-            elif task.state not in OPEN_STATES:
-                self.ended[task.id] = shown
+            if task.state not in OPEN_STATES:
+                shown = (task.state, task.caption, task.error_code)
+                assert self.ended.setdefault(task.id, shown) == shown
+            assert task.state not in OPEN_STATES or task.id not in self.ended
 
-    @invariant()
-    def what_was_acked_is_written(self) -> None:
-        final = (Outcome.CAPTIONED, Outcome.FAILED)
-        tasks = {task.id: task for task in self.loop.run_until_complete(self.world.store.tasks())}
-        tokens = {attempt.token: attempt for attempt in self.rows(Attempt)}
+    def what_was_acked_is_written(self, tasks: list[Task], attempts: list[Attempt]) -> None:
+        asked = {task.id: task for task in tasks}
+        under = {attempt.token: asked[attempt.task] for attempt in attempts}
         for result in self.world.acked:
-            answers = result.token in tokens and tokens[result.token].task == result.task
-            if answers and result.outcome in final:
-                assert tasks[result.task].state not in OPEN_STATES
-
-    @invariant()
-    def a_task_is_out_under_one_open_attempt(self) -> None:
-        still_open = [attempt.task for attempt in self.rows(Attempt) if not attempt.ended]
-        tasks = self.loop.run_until_complete(self.world.store.tasks())
-        assert sorted(still_open) == sorted(t.id for t in tasks if t.state == TaskState.QUEUED)
+            task = under.get(result.token)
+            if task and result.outcome in (Outcome.CAPTIONED, Outcome.FAILED):
+                right = (task.id, task.model, task.picture_sha256)
+                if (result.task, result.model, result.sha256) == right:
+                    assert task.state not in OPEN_STATES
 
     def rows(self, table: type[Any]) -> list[Any]:
         return self.loop.run_until_complete(self.world.store.rows(table))
@@ -363,7 +386,7 @@ class Conservation(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             self.loop.run_until_complete(self.world.settle())
-            self.captions_are_true_and_final()
+            self.the_database_tells_the_truth()
             for task in self.rows(Task):
                 if task.error_code == "lost":
                     assert task.losses >= MOST_LOSSES
@@ -376,5 +399,5 @@ class Conservation(RuleBasedStateMachine):
 
 TestConservation = Conservation.TestCase
 TestConservation.settings = settings(
-    max_examples=20, stateful_step_count=30, suppress_health_check=list(HealthCheck)
+    max_examples=12, stateful_step_count=40, suppress_health_check=list(HealthCheck)
 )
