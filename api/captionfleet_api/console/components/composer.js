@@ -62,7 +62,7 @@ export default {
     const count = tray.tally;
     usePoll(look, () => LOOK_MS);
     const chosenModels = computed(() => (models.value || []).filter((m) => chosen.value.includes(m.name)));
-    const suggestion = computed(() => suggestedName(tray.items));
+    const suggestion = computed(() => suggestedName(tray.items.filter((item) => item.state !== "rejected")));
     const ready = computed(() => count.value.usable && !count.value.moving && chosenModels.value.length && !asking.state.sending);
     watch(models, (known) => {
       if (known?.length && recall("models", null) === null) chooseReady();

@@ -27,7 +27,8 @@ export const Cell = {
       <button type="button" class="small" :tabindex="tab" title="Try again (r)" @click="$emit('retry')"><Icon name="retry" /> Retry</button>
     </div>
     <div v-else-if="task.state === 'running'" class="cell waiting"><p><span class="dot running"></span> running</p></div>
-    <div v-else-if="task.state === 'cancelled'" class="cell waiting"><p class="muted">canceled</p></div>
+    <div v-else-if="task.state === 'cancelled'" class="cell waiting"><p class="muted">canceled</p>
+      <button type="button" class="small" :tabindex="tab" title="Caption it after all (r)" @click="$emit('retry')"><Icon name="retry" /> Retry</button></div>
     <div v-else class="cell waiting">
       <p><span class="dot"></span> queued<span v-if="eta" class="muted">, about {{ duration(eta) }}</span></p>
       <p class="muted reason">{{ task.reason }}</p>

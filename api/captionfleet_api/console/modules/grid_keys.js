@@ -3,6 +3,7 @@ import { nextTick, reactive } from "vue";
 import { moved, toggled } from "./columns.js";
 
 const PAGE_ROWS = 5;
+const ENDED_BADLY = new Set(["failed", "cancelled"]);
 
 export function useGridKeys({ state, body, reveal, copy }) {
   const active = reactive({ row: 0, column: 0 });
@@ -29,7 +30,7 @@ export function useGridKeys({ state, body, reveal, copy }) {
     if (!each) return false;
     if (key === "s" && each.state === "captioned") state.star(each);
     else if (key === "c" && each.state === "captioned") copy(each);
-    else if (key === "r" && each.state === "failed") state.retry(each);
+    else if (key === "r" && ENDED_BADLY.has(each.state)) state.retry(each);
     else return false;
     return true;
   }

@@ -6,7 +6,9 @@ import { DOORS } from "./rest.js";
 import { ago, clock, duration, plural } from "./words.js";
 
 const TYPING_MS = 250;
-const FORMATS = { csv: "CSV table", jsonl: "JSON lines", txt: "Text file per picture (zip)" };
+const FORMATS = {
+  csv: "CSV table", jsonl: "JSON lines", txt: "Text lines", zip: "A text file per picture (zip)",
+};
 
 export const JobHead = {
   components: { Icon, Menu },
@@ -27,7 +29,7 @@ export const JobHead = {
         <ul><li v-for="file in job.rejected"><b>{{ file.filename }}</b>: {{ file.message }}</li></ul>
       </details>
       <div class="job-tools" role="toolbar" aria-label="This job">
-        <label class="search"><Icon name="search" /><input type="search" v-model="typed" data-search
+        <label class="search"><Icon name="search" /><input type="search" v-model="typed" data-search maxlength="200"
           placeholder="Search captions and file names ( / )" aria-label="Search captions and file names"></label>
         <button type="button" @click="$emit('add')"><Icon name="plus" /> Add column</button>
         <button type="button" @click="$emit('columns')"><Icon name="columns" /> Columns<template v-if="hidden"> ({{ hidden }} hidden)</template></button>

@@ -1,9 +1,10 @@
 // One job as its page holds it: shapes from the server, kept fresh by events, and what can be done.
 import { computed, reactive, ref, shallowRef } from "vue";
 import { arranged, keepLayout, keptLayout, shown } from "./columns.js";
+import { whenBack } from "./connection.js";
 import { note } from "./notes.js";
 import { Pace } from "./pace.js";
-import { get, send } from "./rest.js";
+import { get, send, Unreachable } from "./rest.js";
 import { Rows } from "./rows.js";
 import { JobStream } from "./stream.js";
 
@@ -24,6 +25,7 @@ export class JobState {
     this.columns = computed(() => arranged(this.job.value?.columns || [], this.layout.value));
     this.visible = computed(() => shown(this.job.value?.columns || [], this.layout.value));
     this.arrived = new Map();
+    this.stopBack = whenBack(() => this.refresh());
     this.stream = new JobStream(id, {
       task: (task) => this.#taskCame(task),
       job: (job) => this.#jobCame(job),
@@ -38,6 +40,7 @@ export class JobState {
 
   close() {
     this.stream.close();
+    this.stopBack();
     clearTimeout(this.flushing);
     clearTimeout(this.summing);
   }
@@ -92,7 +95,7 @@ export class JobState {
       note(done);
       await this.#summarize();
     } catch (error) {
-      this.#tell(error);
+      note(error.message, "bad");
     }
   }
 
@@ -100,11 +103,12 @@ export class JobState {
     try {
       this.#taskCame(await send(method, path));
     } catch (error) {
-      this.#tell(error);
+      note(error.message, "bad");
     }
   }
 
   #tell(error) {
+    if (error instanceof Unreachable) return; // the banner says so, and refresh() comes after it
     note(error.message, "bad");
   }
 
@@ -133,7 +137,7 @@ export class JobState {
 
   #summarizeSoon() {
     this.summing ||= setTimeout(async () => {
-      await this.#summarize().catch((error) => error.status && this.#tell(error));
+      await this.#summarize().catch((error) => this.#tell(error));
       this.summing = 0;
     }, SUMMARY_MS);
   }

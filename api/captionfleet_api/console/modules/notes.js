@@ -6,6 +6,7 @@ const SHOWN_MS = 4000;
 let next = 0;
 
 export function note(text, kind = "plain") {
+  if (notes.some((each) => each.text === text)) return;
   const id = (next += 1);
   notes.push({ id, text, kind });
   setTimeout(() => {

@@ -20,7 +20,7 @@ export class Rows {
   #clear() {
     this.rows = new Map(); // index -> {position, image, cells}
     this.places = new Map(); // task id -> [index, column]
-    this.pages = new Map(); // page -> "loading" | "there" | "stale", least recently wanted first
+    this.pages = new Map(); // page -> loading | there | stale | failed, least recently wanted first
     this.recent = new Map(); // task id -> shape, of events that came while a page was on its way
     this.next = null; // cursor of the next page of matches
     this.run = (this.run || 0) + 1; // answers to an earlier search are dropped
@@ -49,15 +49,16 @@ export class Rows {
   want(first, last) {
     if (this.searching) {
       const loaded = this.rows.size;
-      if (!this.state.complete && last >= loaded - 10) this.#fetch(loaded / PAGE);
+      const failed = this.pages.get(loaded / PAGE) === "failed";
+      if (!this.state.complete && !failed && last >= loaded - 10) this.#fetch(loaded / PAGE);
       for (let page = Math.floor(first / PAGE); page * PAGE <= Math.min(last, loaded - 1); page += 1) {
-        if (this.pages.get(page) === "stale") this.reload();
+        if (this.pages.get(page) === "stale") return this.reload();
       }
       return;
     }
     for (let page = Math.floor(first / PAGE); page * PAGE <= Math.min(last, this.state.total - 1); page += 1) {
       const known = this.pages.get(page);
-      if (known !== "loading" && known !== "there") this.#fetch(page);
+      if (known === undefined || known === "stale") this.#fetch(page);
       else if (known === "there") this.#touch(page);
     }
   }
@@ -108,7 +109,8 @@ export class Rows {
       const answer = await get(this.path + this.#query(page));
       if (run === this.run) this.#take(page, answer);
     } catch (error) {
-      if (run === this.run) this.pages.delete(page);
+      // Not asked again before expire(), or a server that is away would be asked without end.
+      if (run === this.run) this.pages.set(page, "failed");
       this.onError(error);
     }
     this.state.loading = [...this.pages.values()].includes("loading");

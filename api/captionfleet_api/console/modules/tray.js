@@ -8,6 +8,7 @@ import { DOORS, problemOf, Unreachable } from "./rest.js";
 const AT_ONCE = 4;
 const BUSY = new Set([429, 503]);
 const BUSY_SECONDS = 2;
+const KEEP_MS = 500;
 const KEPT = "captionfleet.draft";
 
 export class Tray {
@@ -18,11 +19,14 @@ export class Tray {
     this.next = 0;
     this.tally = computed(() => tally(this.items));
     this.stopBack = whenBack(() => this.#pump());
+    this.leaving = () => this.keeping && this.#keepNow();
+    window.addEventListener("pagehide", this.leaving);
     this.#restore();
   }
 
   close() {
     this.stopBack();
+    window.removeEventListener("pagehide", this.leaving);
     for (const item of this.items) if (item.file) URL.revokeObjectURL(item.thumbnail);
   }
 
@@ -66,6 +70,8 @@ export class Tray {
   }
 
   forgetDraft() {
+    clearTimeout(this.keeping);
+    this.keeping = 0;
     sessionStorage.removeItem(KEPT);
   }
 
@@ -129,11 +135,14 @@ export class Tray {
 
   /** So that a reload keeps what the server has already. */
   #keep() {
+    this.keeping ||= setTimeout(() => this.#keepNow(), KEEP_MS);
+  }
+
+  #keepNow() {
     clearTimeout(this.keeping);
-    this.keeping = setTimeout(() => {
-      const there = this.items.filter((item) => item.state === "there");
-      sessionStorage.setItem(KEPT, JSON.stringify(there.map(({ image, name }) => ({ image, name }))));
-    }, 200);
+    this.keeping = 0;
+    const there = this.items.filter((item) => item.state === "there");
+    sessionStorage.setItem(KEPT, JSON.stringify(there.map(({ image, name }) => ({ image, name }))));
   }
 
   #restore() {
