@@ -37,6 +37,7 @@ def folder(tmp_path: Path) -> Path:
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     """A hub that the engine takes for its own, and no token."""
     monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY", True)
     with FakeHub() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         yield hub
@@ -142,6 +143,13 @@ def test_a_broken_download_is_resumed(hub: FakeHub, tmp_path: Path) -> None:
     hub.breaks = 2
     folder, _ = fetch(hub, "toys/basic", tmp_path)
     assert (folder / "model.safetensors").read_bytes() == (BASIC / "model.safetensors").read_bytes()
+
+
+def test_a_cache_that_cannot_be_written_is_told(hub: FakeHub) -> None:
+    hub.add("toys/basic", BASIC)
+    with pytest.raises(LoadFailed, match="cannot be stored in /proc/none") as failed:
+        fetch(hub, "toys/basic", Path("/proc/none"))
+    assert failed.value.retriable
 
 
 def test_a_half_fetched_model_is_not_taken_for_a_whole_one(hub: FakeHub, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from captionfleet_worker.engine.protocol import Answer, Shot
 
 _SMALLEST_SIDE = 16
 _LONGEST_CAPTION = 65_536
+_LONGEST_MESSAGE = 2_000
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Answering:
             return _Problem(
                 "out_of_memory", "not enough memory for this picture alone, even in a batch of one"
             )
-        return _Problem("model_error", self._captioner.describe(error))
+        return _Problem("model_error", self._captioner.describe(error)[:_LONGEST_MESSAGE])
 
 
 def open_picture(picture: bytes) -> Image.Image:

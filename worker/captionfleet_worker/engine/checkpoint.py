@@ -9,7 +9,6 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from captionfleet.faults import fault_point
 from captionfleet.resources.model import DType, Loader
 from captionfleet_worker.engine.chat import Chat
 from captionfleet_worker.engine.families import (
@@ -61,7 +60,6 @@ def load_checkpoint(folder: Path, loader: Loader, device: str) -> Checkpoint:
     template = getattr(processor, "chat_template", None)
     recipe = recipe_for(str(config["model_type"]), template is not None)
     chat = Chat(processor) if recipe.family is Family.CHAT else None
-    fault_point("engine: in mid-load")
     model = _load_model(folder, loader, device)
     _settle(model, tokenizer)
     rules = PromptRules(

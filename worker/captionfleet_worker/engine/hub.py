@@ -124,6 +124,14 @@ class Hub:
                 f"{place} refused {repo} with {error.response.status_code}: give the worker a "
                 "token that may read it in HF_TOKEN",
             )
+        # Trouble of the network comes without a number, trouble of the disk with one.
+        if isinstance(error, OSError) and error.errno is not None:
+            return LoadFailed(
+                "LoadFailed",
+                f"{repo} cannot be stored in {self._cache or constants.HF_HUB_CACHE}: "
+                f"{error.strerror}; free space there, or name another folder in CAPTIONFLEET_CACHE",
+                retriable=True,
+            )
         return LoadFailed(
             "HubUnreachable",
             f"{repo} could not be fetched from {place}, and is not complete in the cache: "

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from captionfleet.faults import fault_point
 from captionfleet.resources.model import ModelSpec
 from captionfleet_worker.engine.answering import Answering, Captioner, is_out_of_memory
 from captionfleet_worker.engine.custom_code import code_digest, load_custom
@@ -50,6 +51,7 @@ def _load(order: EngineOrder, progress: Progress) -> Ready:
     with ThreadPoolExecutor(1) as hashing:
         files = _find(order, progress, hashing)
         captioner = _captioner(order, files.folder, progress)
+        fault_point("engine: in mid-load")
         answering = Answering(captioner, spec.generation, spec.batching.max_batch_size)
         if spec.acceptance.smoke_test:
             progress("loading", "captioning a test picture")
