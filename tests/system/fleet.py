@@ -22,6 +22,8 @@ import psutil
 from PIL import Image
 from tests.conftest import eventually
 
+from captionfleet.ids import new_nonce
+
 ORACLE = '''
 import os, time
 from pathlib import Path
@@ -202,9 +204,19 @@ async def submitted(
     """Upload plain pictures and make a job of them."""
     async with fleet.client() as client:
         images = await asyncio.gather(*(_upload(client, color) for color in pictures))
-        answer = await client.post("/jobs", json={"images": images, "models": models.split(",")})
-        assert answer.status_code == 202, answer.text
-        yield Submission(fleet, pictures, answer.json()["id"])
+        order = {"images": images, "models": models.split(",")}
+        headers = {"Idempotency-Key": new_nonce()}
+
+        async def accepted() -> object:
+            """What a careful client does: the same order again while nobody answers."""
+            try:
+                answer = await client.post("/jobs", json=order, headers=headers)
+            except httpx.TransportError:
+                return None
+            assert answer.status_code == 202, answer.text
+            return str(answer.json()["id"])
+
+        yield Submission(fleet, pictures, str(await eventually(accepted, seconds=60)))
 
 
 async def _upload(client: httpx.AsyncClient, color: tuple[int, int, int]) -> dict[str, str]:
