@@ -10,7 +10,7 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from captionfleet_api.background import Background
 from captionfleet_api.parts import Parts
 from captionfleet_api.routes import events, fleet, health, jobs, tasks
-from captionfleet_api.routes.edge import Edge
+from captionfleet_api.routes.edge import Edge, Failures
 from captionfleet_api.routes.guard import Guard, Rules
 from captionfleet_api.routes.images import images_router
 from captionfleet_api.routes.job_making import job_making_router
@@ -42,6 +42,7 @@ def create_app(parts: Parts) -> FastAPI:
     app.mount("/api/v1", create_doors(parts))
     add_handlers(app)
     # The last one added is the outermost.
+    app.add_middleware(Failures)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=_LARGEST_BODY)
     app.add_middleware(Guard, rules=_rules(parts.settings))
     app.add_middleware(Edge)
@@ -64,6 +65,7 @@ def create_doors(parts: Parts) -> FastAPI:
     doors.include_router(manifests_router("/models", "CaptionModel"))
     doors.include_router(manifests_router("/pools", "CaptionWorkerPool"))
     add_handlers(doors)
+    doors.add_middleware(Failures)
     return doors
 
 

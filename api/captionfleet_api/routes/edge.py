@@ -4,10 +4,10 @@ problem instead of a bare error.
 
 import time
 from http import HTTPStatus
-from typing import Any
 
 import structlog
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,6 +17,7 @@ from captionfleet_api.routes.problems import MEDIA_TYPE, problem_response
 
 log = structlog.get_logger()
 
+_REQUEST_ID = "captionfleet.request_id"
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -38,21 +39,44 @@ class Edge:
         answer = _Answer(scope, receive, send)
         try:
             await self.app(scope, receive, answer.send)
-        except Exception as error:
-            log.exception("a request failed", path=scope["path"], request_id=answer.request_id)
-            if answer.started:
-                raise  # the connection must break: half an answer must not look whole
-            await answer.fail(error)
         finally:
             answer.measure()
+
+
+class Failures:
+    """ASGI middleware inside Edge: an unforeseen exception becomes a problem, told in the log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Exception as error:
+            if started or scope["type"] != "http" or isinstance(error, HTTPException):
+                raise  # the connection must break: half an answer must not look whole
+            request_id = scope.get(_REQUEST_ID, "")
+            log.exception("a request failed", path=scope["path"], request_id=request_id)
+            detail = (
+                f"the api failed in a way it should not ({type(error).__name__}); its log tells "
+                "more under this request id"
+            )
+            response = problem_response(500, detail, request_id=request_id)
+            await response(scope, receive, send)
 
 
 class _Answer:
     """What is sent for one request."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.request_id = new_id()
-        self.started = False
+        scope[_REQUEST_ID] = new_id()
         self._scope, self._receive, self._send = scope, receive, send
         self._since = time.monotonic()
         self._status = 0
@@ -71,19 +95,10 @@ class _Answer:
             self._replaced = True
             await self._too_large()
             return
-        self.started = True
         self._status = message["status"]
         self._streams = headers.get("content-type", "").startswith("text/event-stream")
         self._dress(headers)
         await self._send(message)
-
-    async def fail(self, error: Exception) -> None:
-        await self._problem(
-            500,
-            f"the api failed in a way it should not ({type(error).__name__}); its log tells more "
-            f"under request id {self.request_id}",
-            request_id=self.request_id,
-        )
 
     def measure(self) -> None:
         if not self._streams:
@@ -94,22 +109,19 @@ class _Answer:
 
     async def _too_large(self) -> None:
         limit = self._scope.get(MAX_BODY_SIZE_SCOPE_KEY, 0)
-        await self._problem(
-            413,
+        self._status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        response = problem_response(
+            self._status,
             f"the request is larger than the {limit / 1e6:.4g} MB that are taken here: send less",
             code="too_large",
         )
-
-    async def _problem(self, status: int, detail: str, **more: Any) -> None:
-        self.started, self._status = True, status
-        response = problem_response(status, detail, **more)
         self._dress(response.headers)
         await response(self._scope, self._receive, self._send)
 
     def _dress(self, headers: MutableHeaders) -> None:
         for name, value in _HEADERS.items():
             headers.setdefault(name, value)
-        headers["X-Request-ID"] = self.request_id
+        headers["X-Request-ID"] = self._scope[_REQUEST_ID]
         if self._scope["path"].startswith("/api/"):
             headers.setdefault("Cache-Control", "no-store")
 
