@@ -150,6 +150,13 @@ async def test_what_is_no_usable_picture_is_named(
     assert word in detail
 
 
+async def test_a_refusal_names_the_file_if_it_has_a_name(doors: Doors) -> None:
+    bare = await doors.client.post("/api/v1/images?filename=a.jpg", content=b"text")
+    form = await doors.client.post("/api/v1/images", files={"file": ("b.jpg", b"text")})
+    assert bare.json()["detail"].startswith("a.jpg: this is text")
+    assert form.json()["detail"].startswith("b.jpg: this is text")
+
+
 async def test_a_file_over_the_limit_is_refused_by_its_length_alone(doors: Doors) -> None:
     async def never_read() -> AsyncIterator[bytes]:
         raise AssertionError("the body was read")

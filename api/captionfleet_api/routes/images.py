@@ -1,10 +1,13 @@
 """The doors of pictures: upload one, look at one."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from starlette.datastructures import UploadFile
 
+from captionfleet_api.images.normalize import BadPicture
 from captionfleet_api.images.uploads import adopt, check_size, receive
 from captionfleet_api.jobs.requests import Filename
 from captionfleet_api.jobs.shapes import ImageShape
@@ -49,16 +52,18 @@ def images_router(settings: ApiSettings) -> APIRouter:
 
         The same bytes have the same id; sending them again is harmless.
         """
-        check_size(declared_length(request), limit + _FORM_OVERHEAD * is_form(request))
-        if is_form(request):
-            async with form_of(request, ["file"]) as form:
-                files = files_in(form, "file")
-                if len(files) != 1:
-                    raise Problem(422, f"{len(files)} files: send one as `file`", field="file")
-                image = await take_file(api, files[0])
-                return _shape(image, filename or files[0].filename or "")
-        with await receive(request.stream(), limit) as file:
-            return _shape(await api.pictures.take(file), filename)
+        with _blamed_on(filename):
+            check_size(declared_length(request), limit + _FORM_OVERHEAD * is_form(request))
+            if not is_form(request):
+                with await receive(request.stream(), limit) as file:
+                    return _shape(await api.pictures.take(file), filename)
+        async with form_of(request, ["file"]) as form:
+            files = files_in(form, "file")
+            if len(files) != 1:
+                raise Problem(422, f"{len(files)} files: send one as `file`", field="file")
+            name = filename or files[0].filename or ""
+            with _blamed_on(name):
+                return _shape(await take_file(api, files[0]), name)
 
     @router.get("/{image_id}", response_class=Response)
     @router.head("/{image_id}", response_class=Response, include_in_schema=False)
@@ -85,6 +90,16 @@ async def take_file(api: Parts, file: UploadFile) -> Image:
     """Keep a file of a form. Raises BadPicture or TooBusy."""
     with await adopt(file.file, api.settings.upload_limit_bytes) as upload:
         return await api.pictures.take(upload)
+
+
+@contextmanager
+def _blamed_on(filename: str) -> Iterator[None]:
+    """Name the file in what is said against it."""
+    try:
+        yield
+    except BadPicture as error:
+        named = f"{filename}: {error.message}" if filename else error.message
+        raise BadPicture(error.code, named) from None
 
 
 async def _found(api: Parts, image_id: str) -> Image:

@@ -1,6 +1,7 @@
 """Prints the captions of jobs to standard output, streaming: no job is too large."""
 
 import json
+from codecs import getincrementaldecoder
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,10 +46,11 @@ async def print_json(
 
 async def print_export(client: Client, jobs: Sequence[Job], format: str) -> None:
     """What the server exports, job after job; a CSV's head stands once."""
+    decoder = getincrementaldecoder("utf-8")()  # a piece may end within a letter
     for number, job in enumerate(jobs):
         skip_head = format == "csv" and number > 0
         async for piece in client.export(job.id, format):
-            text = piece.decode()
+            text = decoder.decode(piece)
             if skip_head:
                 _, found, text = text.partition("\n")
                 skip_head = not found
