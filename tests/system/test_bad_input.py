@@ -60,25 +60,28 @@ def long_gif() -> bytes:
     return file.getvalue()
 
 
-BAD: dict[str, tuple[Callable[[], bytes], str]] = {
-    "empty.png": (lambda: b"", "empty"),
-    "cut.jpg": (lambda: (SHAPES / "pictures" / "print-cmyk.jpg").read_bytes()[:4000], "truncated"),
-    "bomb.png": (lambda: png_header(60_000, 60_000), "too_many_pixels"),
-    "drawing.svg": (lambda: b'<svg xmlns="http://www.w3.org/2000/svg"/>', "unsupported_format"),
-    "letter.jpg": (lambda: b"Dear reader, this is text.", "not_an_image"),
-    "huge.jpg": (lambda: GOOD + b"\0" * 200_000_000, "too_large"),
+CUT = (SHAPES / "pictures" / "print-cmyk.jpg").read_bytes()[:4000]
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
+# file name -> its content, the code, and words that must stand in the answer
+BAD: dict[str, tuple[Callable[[], bytes], str, str]] = {
+    "empty.png": (lambda: b"", "empty", "empty"),
+    "cut.jpg": (lambda: CUT, "truncated", "cut off"),
+    "bomb.png": (lambda: png_header(60_000, 60_000), "too_many_pixels", "60000 x 60000"),
+    "drawing.svg": (lambda: SVG, "unsupported_format", "SVG"),
+    "letter.jpg": (lambda: b"Dear reader, this is text.", "not_an_image", "this is text"),
+    "huge.jpg": (lambda: GOOD + b"\0" * 200_000_000, "too_large", "25 MB"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
 async def test_a_bad_file_is_refused_in_words(fleet: Fleet, name: str) -> None:
-    content, code = BAD[name]
+    content, code, words = BAD[name]
     async with fleet.client() as client:
         answer = await client.post("/images", content=content(), params={"filename": name})
     assert answer.status_code in (413, 415, 422)
     problem = answer.json()
     assert problem["code"] == code
-    assert name in problem["detail"]
+    assert words in problem["detail"]
 
 
 @pytest.mark.parametrize(
@@ -101,14 +104,14 @@ async def test_of_a_gif_with_10000_frames_the_first_is_taken(fleet: Fleet) -> No
 
 
 async def test_bad_files_among_good_ones_are_listed_and_the_job_goes_on(fleet: Fleet) -> None:
-    files = [("files", (n, c())) for n, (c, _) in BAD.items() if n != "huge.jpg"]
+    files = [("files", (n, c())) for n, (c, *_) in BAD.items() if n != "huge.jpg"]
     files.append(("files", ("good.png", GOOD)))
     async with fleet.client() as client:
         answer = await client.post("/jobs", files=files, data={"models": "shapes-basic"})
         assert answer.status_code == 202, answer.text
         job = answer.json()
         rejected = {each["filename"]: each["code"] for each in job["rejected"]}
-        assert rejected == {n: code for n, (_, code) in BAD.items() if n != "huge.jpg"}
+        assert rejected == {n: code for n, (_, code, _) in BAD.items() if n != "huge.jpg"}
         task = await ended(client, job["id"])
     assert task["state"] == "captioned"
 
