@@ -53,10 +53,6 @@ class FleetLink:
         return self._link.session
 
     @property
-    def trouble(self) -> str:
-        return self._link.trouble
-
-    @property
     def settled(self) -> bool:
         """Connected for long enough to know what is not heard."""
         if self._link.session is None or self._connected_at is None:

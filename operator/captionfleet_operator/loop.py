@@ -55,13 +55,19 @@ class Operator:
             tasks.create_task(self._turns())
 
     async def _watch(self) -> None:
-        async for _ in self._catalog.watch():
-            problems = self._catalog.problems()
-            for problem in problems:
-                if problem not in self._problems:
-                    log.warning("manifest refused", why=problem)
-            self._problems = problems
-            self._woken.set()
+        while True:
+            async with _step("watch the catalog"):
+                async for _ in self._catalog.watch():
+                    self._tell_problems()
+                    self._woken.set()
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+
+    def _tell_problems(self) -> None:
+        problems = self._catalog.problems()
+        for problem in problems:
+            if problem not in self._problems:
+                log.warning("manifest refused", why=problem)
+        self._problems = problems
 
     async def _turns(self) -> None:
         while True:

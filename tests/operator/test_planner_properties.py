@@ -14,6 +14,7 @@ from captionfleet_operator.planner.rooms import told
 from captionfleet_operator.planner.world import at_work
 
 NAMES = ("a", "b", "c", "d")
+COUNTS = st.sampled_from([1, 3, 10, 100])
 LOADING = (CopyState.DOWNLOADING, CopyState.LOADING)
 often = settings(
     max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -83,7 +84,7 @@ def events(draw: st.DrawFn) -> list[tuple[str, Any]]:
     one = st.one_of(
         st.tuples(st.just("nothing"), st.none()),
         st.tuples(st.just("nothing"), st.none()),
-        st.tuples(st.just("tasks"), st.tuples(st.sampled_from(NAMES), st.integers(1, 100))),
+        st.tuples(st.just("tasks"), st.tuples(st.sampled_from(NAMES), COUNTS)),
         st.tuples(st.just("crash"), st.sampled_from(["cpu-1", "cpu-2", "more-1"])),
         st.tuples(st.just("operator restarts"), st.none()),
     )

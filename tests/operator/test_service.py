@@ -5,7 +5,7 @@ import signal
 
 import psutil
 import pytest
-from tests.conftest import eventually
+from tests.conftest import SHAPES, eventually
 from tests.operator.running import RunningOperator
 
 FAULTS = [
@@ -76,6 +76,7 @@ async def test_a_killed_operator_is_followed_by_one_that_adopts_its_workers(
     operator.model("a")
     operator.pool(autoscaling={"minReplicas": 2})
     operator.start()
+    await eventually(lambda: operator.ear.beats.keys() == {"cpu-1", "cpu-2"})
     operator.wanted = {"a": 1}
     await eventually(lambda: operator.ear.ready_on("cpu-1") == ["a"])
     pids = operator.pids
@@ -216,3 +217,27 @@ async def test_a_second_operator_on_the_same_data_refuses(operator: RunningOpera
     assert operator.process.wait(30) == 1
     assert "another operator works on" in (operator.data / "operator.log").read_text()
     operator.process = first
+
+
+async def test_real_workers_load_a_real_model_and_outlive_the_operator(
+    operator: RunningOperator,
+) -> None:
+    operator.real_workers = True
+    weights = SHAPES / "models" / "shapes-basic"
+    operator.write("shapes", "CaptionModel", {"source": {"volume": {"path": str(weights)}}})
+    operator.pool()
+    operator.start()
+    operator.wanted = {"shapes": 1}
+    await eventually(
+        lambda: (s := operator.model_status("shapes")) and s.phase == "Ready", seconds=90
+    )
+    pids = operator.pids
+
+    operator.kill()
+    operator.ear.operator = None
+    operator.start()
+
+    await eventually(lambda: operator.ear.waiting("shapes").startswith("ready on cpu-1"))
+    assert operator.pids == pids
+    operator.pool(suspend=True)
+    await eventually(lambda: not operator.processes(), seconds=60)

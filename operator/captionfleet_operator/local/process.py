@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -58,8 +57,8 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """SIGKILL to its whole process group, which is its own."""
-        if self.runs and os.getpgid(self.pid) == self.pid:
-            with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):
+            if self.runs and os.getpgid(self.pid) == self.pid:
                 os.killpg(self.pid, signal.SIGKILL)
 
 
@@ -91,18 +90,13 @@ def find(record: WorkerRecord) -> WorkerProcess | None:
             if same and _is_live(process):
                 return WorkerProcess(process, None)
     marked = [p for p in psutil.process_iter() if _is_live(p) and _launch_of(p) == record.launch]
-    # Its engines carry the mark too; the worker leads its process group and is the oldest.
-    leaders = [process for process in marked if os.getpgid(process.pid) == process.pid]
-    eldest = min(leaders, key=lambda process: process.create_time(), default=None)
+    # Its engines carry the mark too, but the worker is older than they are.
+    eldest = min(marked, key=lambda process: process.create_time(), default=None)
     return WorkerProcess(eldest, None) if eldest else None
 
 
 def with_process(record: WorkerRecord, process: WorkerProcess) -> WorkerRecord:
     return replace(record, pid=process.pid, started=process.started)
-
-
-def now() -> float:
-    return time.time()
 
 
 def _is_live(process: psutil.Process) -> bool:

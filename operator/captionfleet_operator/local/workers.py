@@ -48,9 +48,6 @@ class LocalWorkers:
                 log.info("worker adopted", worker=worker, pid=found.pid)
         self._file.write(self._records)
 
-    def ids(self) -> set[str]:
-        return set(self._records)
-
     def of_pool(self, pool: str, now: float) -> tuple[OwnWorker, ...]:
         return tuple(
             OwnWorker(worker, max(0.0, now - record.begun), record.draining is not None)

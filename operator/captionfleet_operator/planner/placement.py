@@ -156,8 +156,8 @@ def _does_not_fit(model: ModelSeen, rooms: Sequence[Room]) -> Wait:
     if not free_slot:
         room = rooms[0]
         sentence = (
-            f"waiting for a place: pool {room.pool.name} allows {room.slots} models per worker "
-            "(hosting.maxModels) and those there are needed"
+            f"waiting for a place: hosting.maxModels of pool {room.pool.name} is {room.slots} "
+            "and the models there are needed"
         )
         return Wait(Lack.SLOTS, sentence, room.pool.name)
     room = max(free_slot, key=lambda room: room.domain.free)

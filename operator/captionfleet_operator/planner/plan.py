@@ -42,11 +42,34 @@ def plan(world: World, memory: Memory) -> tuple[Plan, Memory]:
     sized = {
         name: size_pool(world, known, placement, pool) for name, pool in sorted(world.pools.items())
     }
-    pools = {name: pool_plan for name, (pool_plan, _) in sized.items()}
-    listening = Plan(
+    decided = _explained(world, known, placement, {name: each for name, (each, _) in sized.items()})
+    known = replace(known, pools={name: size for name, (_, size) in sized.items()})
+    if not world.settled:
+        return decided, known
+    decided = _with_statuses(world, known, memory, placement, decided)
+    decided = replace(
+        decided,
+        assignments=_assignments(world, known, placement),
+        orphans=tuple(sorted(w for w, gone in world.orphans.items() if gone > ORPHAN_SECONDS)),
+    )
+    return decided, replace(
+        known,
+        loaded={worker: _loaded(wanted) for worker, wanted in decided.assignments.items()},
+        avoided=placement.avoided,
+        waiting_since=placement.waiting_since,
+        model_statuses=decided.model_statuses,
+        pool_statuses=decided.pool_statuses,
+    )
+
+
+def _explained(
+    world: World, memory: Memory, placement: Placement, pools: Mapping[str, PoolPlan]
+) -> Plan:
+    """Pool sizes, and a sentence for everything."""
+    return Plan(
         pools=pools,
         waiting={
-            name: model_sentence(world, known, placement, model)
+            name: model_sentence(world, memory, placement, model)
             for name, model in sorted(world.models.items())
         },
         pool_sentences={
@@ -54,35 +77,23 @@ def plan(world: World, memory: Memory) -> tuple[Plan, Memory]:
             for name, pool in sorted(world.pools.items())
         },
     )
-    sizes = {name: remembered for name, (_, remembered) in sized.items()}
-    if not world.settled:
-        return listening, replace(known, pools=sizes)
-    full = replace(
-        listening,
-        orphans=tuple(
-            sorted(w for w, seconds in world.orphans.items() if seconds > ORPHAN_SECONDS)
-        ),
-        assignments=_assignments(world, known, placement),
+
+
+def _with_statuses(
+    world: World, memory: Memory, before: Memory, placement: Placement, decided: Plan
+) -> Plan:
+    """`before` still has the sizes that pools had before this plan."""
+    return replace(
+        decided,
         model_statuses={
-            name: model_status(world, known, placement, model, listening.waiting[name])
+            name: model_status(world, memory, placement, model, decided.waiting[name])
             for name, model in sorted(world.models.items())
         },
         pool_statuses={
-            name: pool_status(
-                world, known, memory.pools.get(name), pool, pools[name],
-                listening.pool_sentences[name],
-            )
-            for name, pool in sorted(world.pools.items())
+            name: pool_status(world, before, pool, decided.pools[name], sentence)
+            for name, sentence in decided.pool_sentences.items()
+            for pool in [world.pools[name]]
         },
-    )  # fmt: skip
-    return full, Memory(
-        loaded={worker: _loaded(wanted) for worker, wanted in full.assignments.items()},
-        avoided=placement.avoided,
-        waiting_since=placement.waiting_since,
-        proven=known.proven,
-        pools=sizes,
-        model_statuses=full.model_statuses,
-        pool_statuses=full.pool_statuses,
     )
 
 

@@ -13,14 +13,9 @@ _KEPT_DECISIONS = 10
 
 
 def pool_status(
-    world: World,
-    memory: Memory,
-    last: PoolMemory | None,
-    pool: PoolSeen,
-    plan: PoolPlan,
-    sentence: str,
+    world: World, memory: Memory, pool: PoolSeen, plan: PoolPlan, sentence: str
 ) -> PoolStatus:
-    """`last` is what was remembered of the pool's size before this plan."""
+    """`memory` is that of the turn before: it has the size the plan may have changed."""
     before = memory.pool_statuses.get(pool.name) or pool.manifest.status or PoolStatus()
     workers = sorted((w for w in world.workers.values() if w.pool == pool.name), key=lambda w: w.id)
     ready = sum(worker.open for worker in workers)
@@ -43,7 +38,7 @@ def pool_status(
         message=sentence,
         workers=[_worker(worker) for worker in workers]
         + [WorkerStatus(id=worker, ready=False) for worker in sorted(silent)],
-        scaling_history=_history(world, before, last, plan),
+        scaling_history=_history(world, before, memory.pools.get(pool.name), plan),
         conditions=dated(
             [("Ready", ready >= desired, "WorkersReady" if ready >= desired else "TooFewWorkers",
               sentence)],
