@@ -28,7 +28,7 @@ def model(
             "apiVersion": API_VERSION,
             "kind": "CaptionModel",
             "metadata": {"name": name, "labels": dict(labels or {})},
-            "spec": {"source": {"huggingFace": {"repo": f"test/{name}"}}, **spec},
+            "spec": {"source": {"huggingFace": {"repo": f"test/{name}"}}} | spec,
         }
     )
     assert isinstance(manifest, ModelManifest)

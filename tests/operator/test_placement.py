@@ -13,6 +13,7 @@ from tests.operator.fleets import (
     world,
 )
 
+from captionfleet.messages import Wanted
 from captionfleet_operator.planner import Memory
 
 MEMORY = {"memory": "2G"}
@@ -160,6 +161,15 @@ def test_a_worker_that_has_the_files_is_preferred() -> None:
     )
 
     assert (loaded(decided, "cpu-1"), loaded(decided, "cpu-2")) == ([], ["a"])
+
+
+def test_workers_keep_the_files_they_have_and_look_for_those_in_folders() -> None:
+    folder = model("b", source={"volume": {"path": "/models/b"}})
+    seen = world(
+        models=[model("a"), folder, model("c")], pools=[pool()], workers=[worker(cached=["a"])]
+    )
+
+    assert decide(seen).assignments["cpu-1"] == {"a": Wanted.CACHED, "b": Wanted.CACHED}
 
 
 def test_models_spread_over_idle_workers() -> None:

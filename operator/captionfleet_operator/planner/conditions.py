@@ -84,7 +84,12 @@ def _queue_ready(facts: Facts) -> Verdict:
 def _cached(facts: Facts) -> Verdict:
     if facts.cached:
         return "Cached", True, "Cached", "its files are on a worker"
-    return "Cached", False, "NotFetched", "no worker has its files; loading fetches them"
+    return (
+        "Cached",
+        False,
+        "NotFetched",
+        "no worker tells of its files; loading fetches what is missing",
+    )
 
 
 def _scheduled(facts: Facts) -> Verdict:

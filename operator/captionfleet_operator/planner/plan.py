@@ -123,10 +123,12 @@ def _loaded_on(
 
 
 def _kept_files(world: World, worker: WorkerSeen) -> frozenset[str]:
+    """Files the worker has, and those that need no fetching: a folder's, or custom code alone."""
     return frozenset(
         name
-        for name in worker.heartbeat.cached
-        if (model := world.models.get(name)) and worker_takes(world, model, worker)
+        for name, model in world.models.items()
+        if (name in worker.heartbeat.cached or not model.fetched)
+        if worker_takes(world, model, worker)
     )
 
 

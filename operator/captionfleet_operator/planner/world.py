@@ -32,6 +32,12 @@ class ModelSeen:
         return self.manifest.spec.residency
 
     @property
+    def fetched(self) -> bool:
+        """Its files come over the network."""
+        source = self.manifest.spec.source
+        return source is not None and source.hugging_face is not None
+
+    @property
     def floor(self) -> int:
         """Copies that are kept even without demand, and never evicted."""
         pinned = self.residency.policy == ResidencyPolicy.PINNED
