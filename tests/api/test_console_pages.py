@@ -50,7 +50,7 @@ async def test_workers_tell_memory_copies_and_cache(page: Page, stage: Stage) ->
     await page.goto(f"{stage.url}/workers")
     card = page.locator(".card").filter(has_text=stage.worker.id)
     await expect(card).to_contain_text("serving")
-    await expect(card.locator("meter")).to_have_count(1)
+    await expect(card.get_by_role("meter")).to_have_count(1)
     await expect(card.get_by_role("row").filter(has_text="alpha")).to_contain_text("ready")
 
 

@@ -24,13 +24,13 @@ export default {
     <form class="composer" @submit.prevent="submit">
       <section class="pictures" :class="{ over }" aria-labelledby="pictures-title">
         <header><h1 id="pictures-title">Pictures</h1>
-          <p v-if="count.all" aria-live="polite">{{ countWords }}</p>
+          <p v-if="tray.items.length" aria-live="polite">{{ countWords }}</p>
           <span class="push"></span>
           <label class="button"><Icon name="plus" /> Choose files<input type="file" class="unseen" multiple accept="image/*" @change="chooseFiles"></label>
           <label class="button">Choose a folder<input type="file" class="unseen" webkitdirectory @change="chooseFiles"></label>
-          <button v-if="count.all" type="button" class="quiet" @click="tray.clear()">Remove all</button>
+          <button v-if="tray.items.length" type="button" class="quiet" @click="tray.clear()">Remove all</button>
         </header>
-        <TrayList v-if="count.all" :tray="tray" />
+        <TrayList v-if="tray.items.length" :tray="tray" />
         <div v-else class="drop-hint">
           <Icon name="picture" />
           <p><b>Drop pictures anywhere on this page</b></p>
@@ -59,11 +59,11 @@ export default {
     const chosen = ref(recall("models", null) ?? []);
     const prompt = ref("");
     const name = ref("");
-    const count = tray.tally;
+    const count = tray.count;
     usePoll(look, () => LOOK_MS);
     const chosenModels = computed(() => (models.value || []).filter((m) => chosen.value.includes(m.name)));
-    const suggestion = computed(() => suggestedName(tray.items.filter((item) => item.state !== "rejected")));
-    const ready = computed(() => count.value.usable && !count.value.moving && chosenModels.value.length && !asking.state.sending);
+    const suggestion = computed(() => suggestedName(tray.items));
+    const ready = computed(() => count.usable && !count.moving && chosenModels.value.length && !asking.state.sending);
     watch(models, (known) => {
       if (known?.length && recall("models", null) === null) chooseReady();
     });
@@ -88,8 +88,8 @@ export default {
     return {
       tray, models, error, chosen, prompt, name, count, chosenModels, suggestion, ready, over, fleet,
       submission: asking.state, chooseReady, chooseFiles, takeSamples, submit,
-      countWords: computed(() => countWords(count.value)),
-      label: computed(() => label(count.value, chosenModels.value.length, asking.state.sending)),
+      countWords: computed(() => countWords(count)),
+      label: computed(() => label(count, chosenModels.value.length, asking.state.sending)),
     };
   },
 };
@@ -138,12 +138,13 @@ function useFiles(tray, submit) {
 
 /** A name that tells this set of pictures from the next: their folder, or the first of them. */
 function suggestedName(items) {
-  if (!items.length) return "";
-  const folders = new Set(items.map(({ name }) => name.split("/").slice(0, -1).join("/")));
+  const usable = items.filter((item) => item.state !== "rejected");
+  if (!usable.length) return "";
+  const folders = new Set(usable.map(({ name }) => name.split("/").slice(0, -1).join("/")));
   const [folder] = folders;
   if (folders.size === 1 && folder) return folder.slice(-200);
-  const first = items[0].name.slice(-180);
-  return items.length === 1 ? first : `${first} and ${(items.length - 1).toLocaleString("en-US")} more`;
+  const first = usable[0].name.slice(-180);
+  return usable.length === 1 ? first : `${first} and ${(usable.length - 1).toLocaleString("en-US")} more`;
 }
 
 function countWords({ usable, moving, rejected, twins }) {

@@ -16,16 +16,16 @@ export default {
       <div v-if="groups && !groups.length" class="empty"><p><b>No pool and no worker.</b></p><p>Put a CaptionWorkerPool into the catalog folder, or join from any machine: <code>RABBITMQ_URL=… captionfleet worker --pool NAME</code></p></div>
       <section v-for="group in groups" :key="group.name" class="pool">
         <header><h2>Pool {{ group.name }}</h2><span v-if="group.device" class="badge">{{ group.device }}</span>
-          <span class="muted">{{ plural(group.workers.length, "worker") }}<template v-if="group.status?.desiredReplicas !== undefined">, {{ group.status.desiredReplicas }} wanted</template></span></header>
-        <p v-if="group.status?.message" class="muted">{{ group.status.message }}</p>
+          <span class="muted">{{ group.status?.message || plural(group.workers.length, "worker") }}</span></header>
         <p v-if="!group.workers.length" class="muted">No worker has been heard from.</p>
         <ul class="cards">
           <li v-for="worker in group.workers" :key="worker.id" class="card">
             <header><h3>{{ worker.id }}</h3><span class="push"></span>
               <span class="state"><span class="dot" :class="worker.draining ? 'busy' : 'good'"></span>{{ worker.draining ? "draining: finishes what it runs, then ends" : "serving" }}</span></header>
             <p class="muted">{{ worker.device }} on {{ worker.node }}, heard {{ ago(worker.seen_at) }}</p>
-            <div class="memory"><meter min="0" :max="worker.memory.total" :value="worker.memory.used" :aria-label="'Memory of ' + worker.id"></meter>
-              <span>{{ bytes(worker.memory.used) }} of {{ bytes(worker.memory.total) }}</span></div>
+            <div class="memory"><div class="bar" role="meter" aria-valuemin="0" :aria-valuemax="worker.memory.total" :aria-valuenow="worker.memory.used"
+                   :aria-valuetext="memoryWords(worker)" :aria-label="'Memory of ' + worker.id"><span :style="{ width: (100 * worker.memory.used) / worker.memory.total + '%' }"></span></div>
+              <span>{{ memoryWords(worker) }}</span></div>
             <table v-if="worker.copies.length"><thead><tr><th>Copy</th><th>State</th><th class="number">In flight</th><th class="number">Memory</th></tr></thead>
               <tbody><tr v-for="copy in worker.copies" :key="copy.model"><td>{{ copy.model }}</td>
                 <td><span class="dot" :class="moods[copy.state]"></span>{{ copy.state }}<template v-if="copy.message">: {{ copy.message }}</template></td>
@@ -50,9 +50,13 @@ export default {
     }
     usePoll(look, () => LOOK_MS);
     const groups = computed(() => workers.value && grouped(workers.value, pools.value));
-    return { groups, error, moods: MOODS, ago, bytes, plural };
+    return { groups, error, moods: MOODS, ago, bytes, plural, memoryWords };
   },
 };
+
+function memoryWords({ memory }) {
+  return `${bytes(memory.used)} of ${bytes(memory.total)}`;
+}
 
 /** Pools in the catalog's order with their workers, then pools that only workers know of. */
 function grouped(workers, pools) {

@@ -14,7 +14,7 @@ export const Cell = {
         ><template v-else>{{ piece.text }}</template></template></p>
       <div class="cell-foot">
         <span class="muted">{{ seconds(task.caption.seconds) }}</span>
-        <span v-if="task.caption.cached" class="badge" title="Known from an earlier job: same picture, model and prompt">cached</span>
+        <span v-if="task.caption.cached" class="badge faint" title="Known from an earlier job: same picture, model and prompt">cached</span>
         <span v-if="task.caption.finish === 'length'" class="badge warn" title="The model was not done: raise max_new_tokens to let it finish">cut at the token limit</span>
         <span class="cell-tools">
           <button type="button" class="tool" :tabindex="tab" aria-label="Copy the caption" title="Copy (c)" @click="$emit('copy')"><Icon name="copy" /></button>

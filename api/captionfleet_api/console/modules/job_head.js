@@ -22,7 +22,8 @@ export const JobHead = {
       </div>
       <div class="job-progress">
         <progress :max="total || 1" :value="ended" :aria-label="'Progress of ' + (job.name || 'this job')"></progress>
-        <p aria-live="polite" aria-atomic="true">{{ words }}</p>
+        <p>{{ words }}</p>
+        <p class="unseen" aria-live="polite">{{ spoken }}</p>
       </div>
       <details v-if="job.rejected.length" class="rejected">
         <summary>{{ plural(job.rejected.length, "file") }} could not be used</summary>
@@ -53,11 +54,23 @@ export const JobHead = {
       job, ended, typed, FORMATS, plural, ago, clock,
       total: computed(() => Object.values(counts.value).reduce((sum, each) => sum + each, 0)),
       words: computed(() => progressWords(job.value)),
+      spoken: useSpoken(job),
       hidden: computed(() => job.value.columns.length - props.state.visible.value.length),
       exportAddress: (format) => `${DOORS}/jobs/${encodeURIComponent(job.value.id)}/export?format=${format}`,
     };
   },
 };
+
+/** The progress for those who hear it: at the end and each tenth, not at every caption. */
+function useSpoken(job) {
+  const spoken = ref("");
+  const tenth = ({ counts, state }) => {
+    const all = Object.values(counts).reduce((sum, each) => sum + each, 0);
+    return `${state} ${Math.floor((10 * (counts.captioned + counts.failed)) / (all || 1))}`;
+  };
+  watch(() => tenth(job.value), () => (spoken.value = progressWords(job.value)));
+  return spoken;
+}
 
 function progressWords({ state, counts, eta_seconds: eta }) {
   const open = counts.pending + counts.queued + counts.running;

@@ -1,7 +1,7 @@
 // The pictures a person has chosen: sent at once, a few at a time, each with its own fate.
 //
 // state: waiting -> sending -> there | rejected, and back to waiting when the server was away.
-import { computed, markRaw, reactive } from "vue";
+import { markRaw, reactive } from "vue";
 import { whenBack } from "./connection.js";
 import { DOORS, problemOf, Unreachable } from "./rest.js";
 
@@ -10,14 +10,20 @@ const BUSY = new Set([429, 503]);
 const BUSY_SECONDS = 2;
 const KEEP_MS = 500;
 const KEPT = "captionfleet.draft";
+const FRESH = {
+  file: null, image: "", state: "waiting", progress: 0, message: "", twin: "", request: null,
+  broken: false, removed: false,
+};
 
 export class Tray {
   constructor() {
     this.items = reactive([]);
-    this.known = new Set();
+    this.count = reactive({ usable: 0, moving: 0, rejected: 0, twins: 0 });
+    this.known = new Set(); // marks of the files that are here
+    this.first = new Map(); // image id -> the first item that is this picture
+    this.waiting = [];
     this.sending = 0;
     this.next = 0;
-    this.tally = computed(() => tally(this.items));
     this.stopBack = whenBack(() => this.#pump());
     this.leaving = () => this.keeping && this.#keepNow();
     window.addEventListener("pagehide", this.leaving);
@@ -32,40 +38,42 @@ export class Tray {
 
   /** Add files [{file, name}]; returns how many were there already. */
   add(files) {
-    let again = 0;
-    const fresh = [];
-    for (const { file, name } of files) {
-      const mark = `${name}|${file.size}|${file.lastModified}`;
-      if (this.known.has(mark)) again += 1;
-      else fresh.push(this.#item({ file: markRaw(file), name, mark, thumbnail: URL.createObjectURL(file) }));
+    const fresh = files.filter(({ file, name }) => {
+      const mark = markOf(file, name);
+      const isNew = !this.known.has(mark);
       this.known.add(mark);
-    }
-    this.items.push(...fresh);
+      return isNew;
+    });
+    this.#append(fresh.map(({ file, name }) => (
+      { file: markRaw(file), name, mark: markOf(file, name), thumbnail: URL.createObjectURL(file) })));
     this.#pump();
-    return again;
+    return files.length - fresh.length;
   }
 
   remove(item) {
     item.request?.abort();
+    this.count[fate(item)] -= 1;
     this.known.delete(item.mark);
     if (item.file) URL.revokeObjectURL(item.thumbnail);
+    item.removed = true;
     this.items.splice(this.items.indexOf(item), 1);
-    this.#findTwins();
+    if (item.image) this.#findTwins();
     this.#keep();
   }
 
   clear() {
-    for (const item of [...this.items]) this.remove(item);
+    for (const item of [...this.items].reverse()) this.remove(item);
   }
 
   retry(item) {
-    Object.assign(item, { state: "waiting", message: "" });
+    this.#become(item, "waiting", { message: "" });
+    this.waiting.push(item);
     this.#pump();
   }
 
   /** What a job takes: [{id, filename}]. */
   images() {
-    const usable = this.items.filter((item) => item.state === "there" && item.twin !== "same");
+    const usable = this.items.filter((item) => fate(item) === "usable");
     return usable.map((item) => ({ id: item.image, filename: item.name }));
   }
 
@@ -75,62 +83,76 @@ export class Tray {
     sessionStorage.removeItem(KEPT);
   }
 
-  #item(given) {
-    this.next += 1;
-    return {
-      key: this.next, file: null, image: "", state: "waiting", progress: 0, message: "", twin: "",
-      request: null, ...given,
-    };
+  #append(given) {
+    const before = this.items.length;
+    for (const each of given) this.items.push({ ...FRESH, key: (this.next += 1), ...each });
+    for (const item of this.items.slice(before)) {
+      this.count[fate(item)] += 1;
+      if (item.state === "waiting") this.waiting.push(item);
+    }
+  }
+
+  /** Every change of an item's fate goes through here, so that the counts are right. */
+  #become(item, state, more = {}) {
+    if (item.removed) return;
+    this.count[fate(item)] -= 1;
+    Object.assign(item, more, { state });
+    this.count[fate(item)] += 1;
   }
 
   #pump() {
-    for (const item of this.items) {
-      if (this.sending >= AT_ONCE) return;
-      if (item.state === "waiting" && !item.pause) this.#send(item);
+    while (this.sending < AT_ONCE && this.waiting.length) {
+      const item = this.waiting.shift();
+      if (!item.removed) this.#send(item);
     }
   }
 
   async #send(item) {
     this.sending += 1;
-    Object.assign(item, { state: "sending", progress: 0 });
+    this.#become(item, "sending", { progress: 0 });
+    let away = false;
     try {
       const { id } = await upload(item);
-      Object.assign(item, { state: "there", image: id, progress: 1 });
-      this.#findTwins();
-      this.#keep();
+      this.#arrived(item, id);
     } catch (error) {
+      away = error instanceof Unreachable;
       this.#failed(item, error);
     }
     item.request = null;
     this.sending -= 1;
-    if (!(item.state === "waiting" && item.away)) this.#pump();
+    if (!away) this.#pump(); // else whenBack() goes on
+  }
+
+  #arrived(item, image) {
+    this.#become(item, "there", { image, progress: 1 });
+    this.#compare(item);
+    if (item.broken) Object.assign(item, { thumbnail: thumbnailOf(image), broken: false });
+    this.#keep();
   }
 
   #failed(item, error) {
-    item.away = error instanceof Unreachable;
-    if (item.away) {
-      item.state = "waiting"; // whenBack() sends it again
+    if (error instanceof Unreachable) {
+      this.#become(item, "waiting");
+      this.waiting.unshift(item);
     } else if (BUSY.has(error.status)) {
-      Object.assign(item, { state: "waiting", pause: true });
-      const seconds = error.retryAfter || BUSY_SECONDS;
-      setTimeout(() => {
-        item.pause = false;
-        this.#pump();
-      }, seconds * 1000);
+      this.#become(item, "waiting");
+      setTimeout(() => this.retry(item), (error.retryAfter || BUSY_SECONDS) * 1000);
     } else {
-      Object.assign(item, { state: "rejected", message: error.message });
+      this.#become(item, "rejected", { message: error.message });
     }
   }
 
   /** Equal bytes under the same name count once; under another name they are said to be equal. */
+  #compare(item) {
+    const first = this.first.get(item.image);
+    if (!first) this.first.set(item.image, item);
+    const twin = !first || first === item ? "" : first.name === item.name ? "same" : first.name;
+    this.#become(item, "there", { twin });
+  }
+
   #findTwins() {
-    const first = new Map();
-    for (const item of this.items) {
-      if (item.state !== "there") continue;
-      const before = first.get(item.image);
-      if (!before) first.set(item.image, item);
-      item.twin = !before ? "" : before.name === item.name ? "same" : before.name;
-    }
+    this.first.clear();
+    for (const item of this.items) if (item.state === "there") this.#compare(item);
   }
 
   /** So that a reload keeps what the server has already. */
@@ -152,23 +174,25 @@ export class Tray {
     } catch {
       this.forgetDraft();
     }
-    const items = kept.map(({ image, name }) =>
-      this.#item({ image, name, state: "there", progress: 1, thumbnail: `${DOORS}/images/${image}/thumbnail` }));
-    this.items.push(...items);
+    this.#append(kept.map(({ image, name }) => (
+      { image, name, state: "there", progress: 1, thumbnail: thumbnailOf(image) })));
     this.#findTwins();
   }
 }
 
-/** How many are in which state. Pure. */
-export function tally(items) {
-  const count = { all: items.length, usable: 0, moving: 0, rejected: 0, twins: 0 };
-  for (const item of items) {
-    if (item.state === "rejected") count.rejected += 1;
-    else if (item.state !== "there") count.moving += 1;
-    else if (item.twin === "same") count.twins += 1;
-    else count.usable += 1;
-  }
-  return count;
+/** How an item counts. Pure. */
+export function fate({ state, twin }) {
+  if (state === "rejected") return "rejected";
+  if (state !== "there") return "moving";
+  return twin === "same" ? "twins" : "usable";
+}
+
+function markOf(file, name) {
+  return `${name}|${file.size}|${file.lastModified}`;
+}
+
+function thumbnailOf(image) {
+  return `${DOORS}/images/${image}/thumbnail`;
 }
 
 function upload(item) {

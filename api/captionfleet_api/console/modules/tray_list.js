@@ -27,11 +27,12 @@ export const TrayList = {
   setup(props) {
     const all = ref(false);
     // What was rejected comes first: it must not hide behind ten thousand good ones.
-    const ordered = computed(() => {
-      const rejected = props.tray.items.filter((item) => item.state === "rejected");
-      return [...rejected, ...props.tray.items.filter((item) => item.state !== "rejected")];
+    const items = computed(() => {
+      const { items: every, count } = props.tray;
+      const shown = all.value ? every : every.slice(0, SHOWN);
+      const rejected = count.rejected ? every.filter((item) => item.state === "rejected") : [];
+      return [...rejected, ...shown.filter((item) => item.state !== "rejected")];
     });
-    const items = computed(() => (all.value ? ordered.value : ordered.value.slice(0, SHOWN)));
-    return { all, items, plural, beyond: computed(() => ordered.value.length - items.value.length) };
+    return { all, items, plural, beyond: computed(() => props.tray.items.length - items.value.length) };
   },
 };

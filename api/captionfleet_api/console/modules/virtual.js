@@ -4,87 +4,103 @@ import { Geometry } from "./geometry.js";
 
 const BEYOND = 400; // pixels drawn above and below what is seen
 
-/** Whole pixels, so that no row hides the line below another. */
-function heightOf(row) {
-  return Math.ceil(row.getBoundingClientRect().height);
-}
-
 /** The directive that has a row's height measured whenever it changes. */
 export const measure = {
   mounted: (row, { value }) => value.observe(row),
   beforeUnmount: (row, { value }) => value.unobserve(row),
 };
 
+/** VirtualRows that live as long as the calling component. */
+export function useVirtualRows(given) {
+  const rows = new VirtualRows(given);
+  onMounted(() => rows.begin());
+  onUnmounted(() => rows.end());
+  return rows;
+}
+
 /**
  * `scroller()` and `body()` give the elements, `total()` the number of rows, `estimate()` a height.
- * Returns {view: {first, last, height, version}, top(index), observer, refresh, reveal}; every drawn
- * row carries data-index and v-measure="observer".
+ * `view` tells what to draw; every drawn row carries data-index and v-measure="observer".
  */
-export function useVirtualRows({ scroller, body, total, estimate }) {
-  const geometry = new Geometry(estimate());
-  const view = shallowReactive({ first: 0, last: -1, height: 0, version: 0 });
-  const observer = new ResizeObserver((entries) => measured(entries));
-  const sized = new ResizeObserver(() => widthMayHaveChanged());
-  let width = 0;
+class VirtualRows {
+  constructor(given) {
+    Object.assign(this, given);
+    this.geometry = new Geometry(this.estimate());
+    this.view = shallowReactive({ first: 0, last: -1, height: 0, version: 0 });
+    this.observer = new ResizeObserver((entries) => this.#measured(entries));
+    this.sized = new ResizeObserver(() => this.#resized());
+    this.onScroll = () => this.refresh();
+    this.width = 0;
+  }
 
-  function refresh() {
-    if (!body()) return;
-    if (geometry.count !== total()) geometry.resize(total());
-    const seen = scroller().scrollTop - body().offsetTop;
+  begin() {
+    this.scroller().addEventListener("scroll", this.onScroll, { passive: true });
+    this.sized.observe(this.scroller());
+    this.refresh();
+  }
+
+  end() {
+    this.observer.disconnect();
+    this.sized.disconnect();
+    this.scroller()?.removeEventListener("scroll", this.onScroll);
+  }
+
+  top(index) {
+    return this.geometry.top(index);
+  }
+
+  /** Look again at what is in view. */
+  refresh() {
+    if (!this.body()) return;
+    const { geometry, view } = this;
+    if (geometry.count !== this.total()) geometry.resize(this.total());
+    const seen = this.#seen();
     view.first = geometry.indexAt(Math.max(0, seen - BEYOND));
-    view.last = Math.min(total() - 1, geometry.indexAt(seen + scroller().clientHeight + BEYOND));
+    view.last = Math.min(this.total() - 1, geometry.indexAt(seen + this.scroller().clientHeight + BEYOND));
     view.height = geometry.total;
     view.version += 1;
   }
 
-  function measured(entries) {
-    const seen = Math.max(0, scroller().scrollTop - body().offsetTop);
-    const anchor = geometry.indexAt(seen);
-    const before = geometry.top(anchor);
-    let changed = false;
-    for (const { target } of entries) {
-      if (target.isConnected) {
-        changed = geometry.measure(Number(target.dataset.index), heightOf(target)) || changed;
-      }
-    }
-    if (!changed) return;
-    refresh();
-    // What is being read stays where it is when rows above it turn out higher or lower.
-    const moved = geometry.top(anchor) - before;
-    if (moved) nextTick(() => (scroller().scrollTop += moved));
-  }
-
-  function widthMayHaveChanged() {
-    if (body() && body().clientWidth !== width) {
-      width = body().clientWidth;
-      geometry.forget(estimate());
-      for (const row of body().querySelectorAll("[data-index]")) {
-        geometry.measure(Number(row.dataset.index), heightOf(row));
-      }
-    }
-    refresh();
-  }
-
   /** Bring row `index` near enough to be drawn. */
-  async function reveal(index) {
-    const top = body().offsetTop + geometry.top(index);
-    const { scrollTop, clientHeight } = scroller();
+  async reveal(index) {
+    const top = this.body().offsetTop + this.top(index);
+    const { scrollTop, clientHeight } = this.scroller();
     if (top < scrollTop - BEYOND || top > scrollTop + clientHeight + BEYOND) {
-      scroller().scrollTop = top - clientHeight / 2;
+      this.scroller().scrollTop = top - clientHeight / 2;
     }
-    refresh();
+    this.refresh();
     await nextTick();
   }
 
-  onMounted(() => {
-    scroller().addEventListener("scroll", refresh, { passive: true });
-    sized.observe(scroller());
-    refresh();
-  });
-  onUnmounted(() => {
-    observer.disconnect();
-    sized.disconnect();
-    scroller()?.removeEventListener("scroll", refresh);
-  });
-  return { view, top: (index) => geometry.top(index), observer, refresh, reveal };
+  /** Pixels of the body that are scrolled out above. */
+  #seen() {
+    return this.scroller().scrollTop - this.body().offsetTop;
+  }
+
+  #measured(entries) {
+    const rows = entries.map(({ target }) => target).filter((row) => row.isConnected);
+    const anchor = this.geometry.indexAt(Math.max(0, this.#seen()));
+    const before = this.top(anchor);
+    if (!this.#measure(rows)) return;
+    this.refresh();
+    // What is being read stays where it is when rows above it turn out higher or lower.
+    const moved = this.top(anchor) - before;
+    if (moved) nextTick(() => (this.scroller().scrollTop += moved));
+  }
+
+  #resized() {
+    if (this.body() && this.body().clientWidth !== this.width) {
+      this.width = this.body().clientWidth;
+      this.geometry.forget(this.estimate());
+      this.#measure([...this.body().querySelectorAll("[data-index]")]);
+    }
+    this.refresh();
+  }
+
+  /** True if a height changed. Whole pixels, so that no row hides the line below another. */
+  #measure(rows) {
+    const heights = rows.map((row) => Math.ceil(row.getBoundingClientRect().height));
+    const changes = rows.map((row, at) => this.geometry.measure(Number(row.dataset.index), heights[at]));
+    return changes.includes(true);
+  }
 }
