@@ -2,7 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 from captionfleet_api.jobs.refusals import Refusal
 
@@ -44,6 +51,22 @@ class ImageAsked(Asked):
     """Name to show; the same picture under two names makes two rows."""
 
 
+PromptGiven = Annotated[
+    PromptAsked,
+    BeforeValidator(
+        lambda given: {"text": given} if isinstance(given, str) else given,
+        json_schema_input_type=str | PromptAsked,
+    ),
+]
+ImageGiven = Annotated[
+    ImageAsked,
+    BeforeValidator(
+        lambda given: {"id": given} if isinstance(given, str) else given,
+        json_schema_input_type=str | ImageAsked,
+    ),
+]
+
+
 class ColumnsAsked(Asked):
     """Columns: every model with every prompt."""
 
@@ -51,7 +74,7 @@ class ColumnsAsked(Asked):
     """Names of models, see GET /models."""
     model: ModelName | None = None
     """Short for `models` with one name."""
-    prompts: Annotated[list[PromptText | PromptAsked], Field(max_length=32)] = []
+    prompts: Annotated[list[PromptGiven], Field(max_length=32)] = []
     """Prompts, each a text or {name, text}. None: the models are asked in their own way."""
     prompt: PromptText | None = None
     """Short for `prompts` with one text."""
@@ -67,10 +90,8 @@ class ColumnsAsked(Asked):
 
     def all_prompts(self) -> list[PromptAsked]:
         """At least one: the empty prompt asks a model in its own way."""
-        given = [p if isinstance(p, PromptAsked) else PromptAsked(text=p) for p in self.prompts]
-        if self.prompt is not None:
-            given.append(PromptAsked(text=self.prompt))
-        return given or [PromptAsked(text="")]
+        short = [PromptAsked(text=self.prompt)] if self.prompt is not None else []
+        return [*self.prompts, *short] or [PromptAsked(text="")]
 
     def columns_only(self) -> "ColumnsAsked":
         """Without what a subclass adds."""
@@ -94,14 +115,14 @@ class JobAsked(ColumnsAsked):
     """Name of the job. Default: made of the file names."""
     priority: Literal["interactive", "batch"] | None = None
     """interactive goes first. Default: interactive for up to 20 pictures."""
-    images: Annotated[list[str | ImageAsked], Field(min_length=1)]
+    images: Annotated[list[ImageGiven], Field(min_length=1)]
     """Uploaded pictures, each an id or {id, filename}."""
 
 
 class CaptionsAsked(ColumnsAsked):
     """One picture, all answers."""
 
-    image: str | ImageAsked
+    image: ImageGiven
     """An uploaded picture, an id or {id, filename}."""
 
 

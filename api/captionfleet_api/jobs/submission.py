@@ -1,7 +1,5 @@
 """Makes jobs and adds columns to them, each in one transaction. What the rows say is drafting's."""
 
-import hashlib
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -30,6 +28,7 @@ from captionfleet_api.jobs.drafting import (
 )
 from captionfleet_api.jobs.fleet_view import FleetView
 from captionfleet_api.jobs.options import canonical_options
+from captionfleet_api.jobs.orders import Order
 from captionfleet_api.jobs.refusals import Refusal
 from captionfleet_api.jobs.requests import ColumnsAsked, ImageAsked
 from captionfleet_api.jobs.transitions import complete_jobs
@@ -51,38 +50,6 @@ T = TypeVar("T")
 _TASKS, _JOB_IMAGES = Base.metadata.tables["tasks"], Base.metadata.tables["job_images"]
 _ROWS_AT_ONCE = 2000
 _RETRY_SECONDS = 30
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """A file that could not be used."""
-
-    filename: str
-    code: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Order:
-    """A job to be made. `images` may be empty if all files were rejected."""
-
-    columns: ColumnsAsked
-    images: Sequence[ImageAsked]
-    rejected: Sequence[Rejected] = ()
-    name: str = ""
-    priority: str | None = None
-    key: str | None = None
-    """Idempotency-Key: the same order under the same key is the same job."""
-
-    def digest(self) -> str:
-        meant = [
-            self.columns.model_dump(mode="json"),
-            [(image.id, image.filename) for image in self.images],
-            [asdict(each) for each in self.rejected],
-            self.name,
-            self.priority,
-        ]
-        return hashlib.sha256(json.dumps(meant, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

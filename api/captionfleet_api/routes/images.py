@@ -52,7 +52,7 @@ def images_router(settings: ApiSettings) -> APIRouter:
 
         The same bytes have the same id; sending them again is harmless.
         """
-        with _blamed_on(filename):
+        with blamed_on(filename):
             check_size(declared_length(request), limit + _FORM_OVERHEAD * is_form(request))
             if not is_form(request):
                 with await receive(request.stream(), limit) as file:
@@ -62,7 +62,7 @@ def images_router(settings: ApiSettings) -> APIRouter:
             if len(files) != 1:
                 raise Problem(422, f"{len(files)} files: send one as `file`", field="file")
             name = filename or files[0].filename or ""
-            with _blamed_on(name):
+            with blamed_on(name):
                 return _shape(await take_file(api, files[0]), name)
 
     @router.get("/{image_id}", response_class=Response)
@@ -93,7 +93,7 @@ async def take_file(api: Parts, file: UploadFile) -> Image:
 
 
 @contextmanager
-def _blamed_on(filename: str) -> Iterator[None]:
+def blamed_on(filename: str) -> Iterator[None]:
     """Name the file in what is said against it."""
     try:
         yield

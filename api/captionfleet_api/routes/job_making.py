@@ -11,14 +11,14 @@ from starlette.datastructures import FormData, UploadFile
 from captionfleet_api import metrics
 from captionfleet_api.images.normalize import BadPicture
 from captionfleet_api.jobs.job_reading import job_shape
+from captionfleet_api.jobs.orders import Order, Rejected
 from captionfleet_api.jobs.requests import CaptionsAsked, Filename, ImageAsked, JobAsked
 from captionfleet_api.jobs.shapes import CaptionsShape, JobShape
-from captionfleet_api.jobs.submission import Order, Rejected
 from captionfleet_api.jobs.task_reading import TaskFilter, task_page
 from captionfleet_api.parts import Api, Parts
 from captionfleet_api.routes.documentation import body_of
 from captionfleet_api.routes.forms import columns_in, files_in, form_of, is_form, json_body, text_in
-from captionfleet_api.routes.images import take_file
+from captionfleet_api.routes.images import blamed_on, take_file
 from captionfleet_api.routes.problems import Problem
 from captionfleet_api.settings import ApiSettings
 from captionfleet_api.store.tables import JobState
@@ -38,7 +38,7 @@ Wait = Annotated[
 _JOB_FIELDS = ("files", "file", "models", "prompt", "options", "name", "priority")
 _CAPTIONS_FIELDS = ("file", "models", "prompt", "options")
 _FILES_AT_ONCE = 4
-_MOST_SHOWN = 500
+_MOST_SHOWN = 10_000
 _FILENAME: TypeAdapter[str] = TypeAdapter(Filename)
 
 
@@ -84,15 +84,12 @@ def job_making_router(settings: ApiSettings) -> APIRouter:
                 order = await _picture_of_form(api, form, key)
         else:
             asked = CaptionsAsked.model_validate_json(await json_body(request))
-            picture = _image(asked.image)
-            order = Order(asked.columns_only(), [picture], priority="interactive", key=key)
+            order = _picture_of_json(asked, key)
         job = await api.submission.submit(order)
         if not await _ended(api, job, wait):
             response.status_code = 202
         response.headers["Location"] = f"/api/v1/jobs/{job}"
-        async with api.database.read() as session:
-            tasks = await task_page(session, api.fleet_view, job, TaskFilter(), limit=_MOST_SHOWN)
-        return CaptionsShape(job=await shown_job(api, job), tasks=tasks)
+        return await _captions(api, job)
 
     return router
 
@@ -106,15 +103,21 @@ async def shown_job(api: Parts, job_id: str) -> JobShape:
     return job
 
 
+async def _captions(api: Parts, job: str) -> CaptionsShape:
+    async with api.database.read() as session:
+        tasks = await task_page(session, api.fleet_view, job, TaskFilter(), limit=_MOST_SHOWN)
+    return CaptionsShape(job=await shown_job(api, job), tasks=tasks)
+
+
 def _order_of_json(asked: JobAsked, key: str | None) -> Order:
     return Order(
-        asked.columns_only(), [_image(each) for each in asked.images], name=asked.name,
+        asked.columns_only(), asked.images, name=asked.name,
         priority=asked.priority, key=key,
     )  # fmt: skip
 
 
-def _image(asked: str | ImageAsked) -> ImageAsked:
-    return asked if isinstance(asked, ImageAsked) else ImageAsked(id=asked)
+def _picture_of_json(asked: CaptionsAsked, key: str | None) -> Order:
+    return Order(asked.columns_only(), [asked.image], priority="interactive", key=key)
 
 
 async def _order_of_form(api: Parts, form: FormData, key: str | None) -> Order:
@@ -141,8 +144,10 @@ async def _picture_of_form(api: Parts, form: FormData, key: str | None) -> Order
     if len(files) != 1:
         raise Problem(422, f"{len(files)} files: send one picture as `file`", field="file")
     asked = CaptionsAsked.model_validate({**columns_in(form), "image": "file"})
-    image = await take_file(api, files[0])
-    picture = ImageAsked(id=image.id, filename=_filename(files[0]))
+    name = _filename(files[0])
+    with blamed_on(name):
+        image = await take_file(api, files[0])
+    picture = ImageAsked(id=image.id, filename=name)
     return Order(asked.columns_only(), [picture], priority="interactive", key=key)
 
 

@@ -96,8 +96,7 @@ def _invalid(errors: Sequence[Any], skip: int) -> Response:
 
 
 def _field(error: ErrorDetails, skip: int) -> str:
-    # Names of union branches are pydantic's own words, not fields of ours.
-    return ".".join(str(p) for p in error["loc"][skip:] if not str(p)[:1].isupper() and p != "str")
+    return ".".join(str(part) for part in error["loc"][skip:])
 
 
 def _sentence(error: ErrorDetails, skip: int) -> str:

@@ -191,6 +191,10 @@ def _tasks() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tasks")),
         sa.UniqueConstraint("job_image", "column", name=op.f("uq_tasks_job_image_column")),
     )
+    _task_indexes()
+
+
+def _task_indexes() -> None:
     op.create_index(op.f("ix_tasks_job_changed"), "tasks", ["job", "changed"], unique=False)
     op.create_index(op.f("ix_tasks_job_id"), "tasks", ["job", "id"], unique=False)
     op.create_index(
