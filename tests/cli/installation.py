@@ -51,10 +51,13 @@ class Up:
         """Every process that this installation led to, itself included."""
         return [process for process in psutil.process_iter() if _marked(process, self.mark)]
 
-    def program(self, module: str) -> psutil.Process:
-        """The one process that runs `python -m module`."""
-        [found] = [p for p in self.processes() if module in _command(p)]
-        return found
+    async def program(self, words: str) -> psutil.Process:
+        """The process whose command line has these words, once there is one."""
+
+        def look() -> list[psutil.Process]:
+            return [process for process in self.processes() if words in _command(process)]
+
+        return (await eventually(look, what=words))[0]
 
     async def end(self, number: int = signal.SIGTERM) -> int:
         """Signal `up` alone; its exit status."""

@@ -30,9 +30,9 @@ async def up(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Up]:
         yield running
 
 
-async def submit_one(up: Up, client: Client) -> str:
-    """Send a picture to one model; the job's id."""
-    picture = up.folder / "pictures" / "shapes-01.png"
+async def submit_one(client: Client, number: int) -> str:
+    """Send one of the example's pictures to one model; the job's id."""
+    picture = SHAPES / "pictures" / f"shapes-{number:02d}.png"
     image = await client.upload(picture)
     return (await client.create_job([(image.id, picture.name)], ["shapes-basic"])).id
 
@@ -41,20 +41,36 @@ async def test_kill_9_of_up_leaves_no_process_and_loses_no_job(tmp_path: Path) -
     folder = copy_of_shapes(tmp_path / "shapes")
     async with started(folder, tmp_path) as up, Client(up.url) as client:
         assert len(up.processes()) >= 6  # up, guard, broker, name server, api, operator
-        job = await submit_one(up, client)
+        job = await submit_one(client, 1)
         await up.end(signal.SIGKILL)
         await nothing_left(up)
     async with started(folder, tmp_path) as again, Client(again.url) as client:
         await complete(client, job)
 
 
-@pytest.mark.parametrize("program", ["captionfleet_api", "captionfleet_operator", "beam.smp"])
-async def test_a_killed_program_is_started_again_where_it_was(up: Up, program: str) -> None:
+@pytest.mark.parametrize(
+    ("number", "program"),
+    [(1, "captionfleet_api"), (2, "captionfleet_operator"), (4, "beam.smp")],
+)
+async def test_a_killed_program_is_started_again_where_it_was(
+    up: Up, number: int, program: str
+) -> None:
     up.progress.clear()
-    up.program(program).send_signal(signal.SIGKILL)
+    (await up.program(program)).send_signal(signal.SIGKILL)
     await eventually(lambda: any("starting it again in" in line for line in up.progress))
     async with Client(up.url) as client:
-        await complete(client, await submit_one(up, client))
+        job = await submit_one(client, number)  # a picture that no cache knows
+        await complete(client, job)
+        assert [task.state async for task in client.tasks(job)] == ["captioned"]
+
+
+async def test_a_broker_whose_guard_was_killed_is_replaced_not_doubled(up: Up) -> None:
+    orphan = await up.program("beam.smp")
+    (await up.program("up.guard")).send_signal(signal.SIGKILL)
+    await eventually(lambda: not orphan.is_running(), what="the orphan ends")
+    await up.program("beam.smp")
+    async with Client(up.url) as client:
+        await complete(client, await submit_one(client, 5))
 
 
 @pytest.fixture
@@ -114,9 +130,9 @@ async def test_beyond_loopback_on_a_broker_of_ones_own(tmp_path: Path, broker_ur
         assert address.startswith("http://127.0.0.1:") and token not in "".join(up.progress)
         await token_is_asked_for(up, address)
         for program in ("captionfleet_operator", "captionfleet_worker"):
-            assert token not in str(up.program(program).environ())
+            assert token not in str((await up.program(program)).environ())
         async with Client(address, token) as client:
-            await complete(client, await submit_one(up, client))
+            await complete(client, await submit_one(client, 1))
             fleet = (await client.fleet()).fleet
         assert fleet.startswith("captionfleet-") and not (up.data / "broker").exists()
         assert any(f"CAPTIONFLEET_FLEET={fleet}" in line for line in up.progress)

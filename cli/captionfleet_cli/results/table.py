@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 
+from rich.box import HORIZONTALS
 from rich.table import Table
 from rich.text import Text
 
@@ -40,7 +41,7 @@ def cell_text(task: Task | None) -> Text:
 
 def grid_table(heads: Sequence[str], rows: Iterable[tuple[str, Sequence[Text]]]) -> Table:
     """A table for terminals. Long words, such as file names, are cut; captions wrap."""
-    table = Table(header_style="bold", show_lines=False, pad_edge=False)
+    table = Table(box=HORIZONTALS, show_lines=True, header_style="bold", pad_edge=False)
     table.add_column("picture", overflow="ellipsis", max_width=28)
     for head in heads:
         table.add_column(one_line(head), overflow="fold")

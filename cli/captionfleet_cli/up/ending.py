@@ -37,7 +37,7 @@ class Crew:
 
 async def end_in_order(crew: Crew, drain_seconds: float, say: Callable[[str], None]) -> None:
     """End everything. Workers get `drain_seconds` to finish."""
-    crew.api.signal(signal.SIGUSR1)  # stop releasing tasks
+    crew.api.tell(signal.SIGUSR1)  # stop releasing tasks
     # The operator would replace the workers that leave now; without it they go on all the same.
     await crew.operator.end(_GRACE)
     await _drain(workers(crew.workers_file), drain_seconds, say)
@@ -52,9 +52,8 @@ async def kill_all(crew: Crew) -> None:
         kill_group(worker.pid)
     for service in (crew.api, crew.operator):
         service.kill()
-    if crew.broker:  # its guard alone knows the broker: a second SIGTERM makes it kill
-        crew.broker.signal(signal.SIGTERM)
-        await crew.broker.end(1)
+    if crew.broker:  # its guard alone knows the broker
+        await crew.broker.end(_GRACE, signal.SIGQUIT)
 
 
 def workers(file: Path) -> list[psutil.Process]:

@@ -1,7 +1,7 @@
 """Holds RabbitMQ's leash: `python -m captionfleet_cli.up.guard FOLDER PORT`.
 
 RabbitMQ does not watch the lifeline, so this process does: it ends the broker when told to, or
-when `up` is gone however it died. A second SIGTERM kills. It ends with the broker.
+when `up` is gone however it died. SIGTERM stops it, SIGQUIT kills it. It ends with the broker.
 """
 
 import asyncio
@@ -21,13 +21,12 @@ async def guard(broker: PrivateBroker) -> None:
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
 
-    def stop() -> None:
-        if told.is_set():
-            kill_group(broker.process.pid)
+    def kill() -> None:
+        kill_group(broker.process.pid)
         told.set()
 
-    loop.add_signal_handler(signal.SIGTERM, stop)
-    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    loop.add_signal_handler(signal.SIGTERM, told.set)
+    loop.add_signal_handler(signal.SIGQUIT, kill)
     on_lifeline_cut(told.set)
     ended = asyncio.create_task(asyncio.to_thread(broker.process.wait))
     starting = asyncio.create_task(_start_in_time(broker))

@@ -80,17 +80,17 @@ class Service:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), pause)
 
-    def signal(self, number: int) -> None:
+    def tell(self, number: int) -> None:
         """Tell the program something, if it runs."""
         if self._process and self._process.returncode is None:
             self._process.send_signal(number)
 
-    async def end(self, seconds: float) -> None:
-        """SIGTERM, and SIGKILL to its process group after `seconds`. It is not started again."""
+    async def end(self, seconds: float, number: int = signal.SIGTERM) -> None:
+        """Signal it, and SIGKILL its process group after `seconds`. It is not started again."""
         self._ending.set()
         if self._process is None:
             return
-        self.signal(signal.SIGTERM)
+        self.tell(number)
         try:
             await asyncio.wait_for(self._process.wait(), seconds)
         except TimeoutError:
