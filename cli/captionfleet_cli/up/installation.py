@@ -1,6 +1,7 @@
 """Runs one installation from start to end: what `captionfleet up` does once its flags are read."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -20,8 +21,9 @@ _SAY_EVERY = 10.0
 
 
 def say(text: str) -> None:
-    """Progress, for people."""
-    print(f"captionfleet: {text}", file=sys.stderr, flush=True)
+    """Progress, for people. Nobody may be reading any more: that must not stop the ending."""
+    with contextlib.suppress(BrokenPipeError):
+        print(f"captionfleet: {text}", file=sys.stderr, flush=True)
 
 
 async def serve(installation: Installation, announce: Callable[[], None]) -> None:
