@@ -60,15 +60,22 @@ class FleetLink:
         return self._hearing.clock() - self._connected_at >= self._listening_seconds
 
     async def tell(
-        self, plan: Plan, models: Mapping[str, ModelSeen], workers: Mapping[str, WorkerSeen]
+        self,
+        plan: Plan,
+        models: Mapping[str, ModelSeen],
+        workers: Mapping[str, WorkerSeen],
+        loads: Mapping[str, int],
     ) -> None:
-        """Send the whole of what the plan says to everybody; repeated until heard."""
+        """Send the whole of what the plan says to everybody; repeated until heard.
+
+        `loads`: pool -> most copies that one of its workers loads at a time.
+        """
         if self._link.session is None:
             return
         await asyncio.gather(
             self._tell_reasons(plan),
             *(
-                self._assign(workers[worker], wanted, models)
+                self._assign(workers[worker], wanted, models, loads.get(workers[worker].pool, 1))
                 for worker, wanted in plan.assignments.items()
             ),
         )
@@ -112,25 +119,33 @@ class FleetLink:
         await self._publish(self._names.heartbeats, "", beat.encode())
 
     async def _assign(
-        self, worker: WorkerSeen, wanted: Mapping[str, Wanted], models: Mapping[str, ModelSeen]
+        self,
+        worker: WorkerSeen,
+        wanted: Mapping[str, Wanted],
+        models: Mapping[str, ModelSeen],
+        loads: int,
     ) -> None:
         assignment = self._generation(
             worker.id,
             {name: model_assignment(models[name], state) for name, state in wanted.items()},
+            loads,
         )
         key = self._names.worker_key(worker.pool, worker.id)
         await self._publish(self._names.assignments, key, assignment.encode())
 
-    def _generation(self, worker: str, models: dict[str, ModelAssignment]) -> Assignment:
+    def _generation(
+        self, worker: str, models: dict[str, ModelAssignment], loads: int
+    ) -> Assignment:
         """The worker's assignment; its counter rises only when the content changes."""
         last = self._sent.get(worker)
         counter = last.generation.counter if last else 0
-        if last is None or last.models != models:
+        if last is None or (last.models, last.max_concurrent_loads) != (models, loads):
             counter += 1
         assignment = Assignment(
             worker=worker,
             generation=Generation(incarnation=self._incarnation, counter=counter),
             models=models,
+            max_concurrent_loads=loads,
         )
         self._sent[worker] = assignment
         return assignment

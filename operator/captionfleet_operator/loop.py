@@ -98,7 +98,11 @@ class Operator:
             self._local.act(manifests, decided.pools, world.now)
             self._local.drain(decided.orphans, GRACE_MARGIN_SECONDS + 300, world.now)
         async with _step("tell the fleet"):
-            await self._link.tell(decided, world.models, world.workers)
+            loads = {
+                name: pool.manifest.spec.hosting.max_concurrent_loads
+                for name, pool in world.pools.items()
+            }
+            await self._link.tell(decided, world.models, world.workers, loads)
         fault_point("operator: before writing status")
         async with _step("write statuses"):
             await self._statuses.write("CaptionModel", decided.model_statuses, world.now)
