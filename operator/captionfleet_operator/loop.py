@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import time
 from collections.abc import AsyncIterator
 
@@ -49,6 +50,8 @@ class Operator:
 
     async def run(self) -> None:
         self._local.adopt()
+        # A worker that ends is noticed at once, not at the next tick.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._woken.set)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._link.run())
             tasks.create_task(self._watch())
