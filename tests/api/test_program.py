@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.api.doors import MANIFESTS, picture
+from tests.conftest import eventually
 
 from captionfleet.lifeline import LIFELINE_VARIABLE
 
@@ -72,6 +73,17 @@ async def test_it_takes_work_without_a_broker_and_says_so(tmp_path: Path) -> Non
         assert "broker cannot be reached" in task["reason"]
         ready = (await doors.get(f"{program.url}readyz")).json()
         assert (ready["database"], "reached" in ready["broker"]) == ("ok", True)
+
+
+async def test_it_sees_what_becomes_of_the_catalog(tmp_path: Path) -> None:
+    async with running(environment(tmp_path)) as program, program.doors as doors:
+        added = MANIFESTS.replace("name: ", "name: more-")
+        (tmp_path / "catalog" / "more.yaml").write_text(added)
+
+        async def known() -> bool:
+            return (await doors.get("/models/more-alpha")).status_code == 200
+
+        await eventually(known)
 
 
 async def test_sigterm_ends_streams_and_the_program_with_status_0(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ Image.MAX_IMAGE_PIXELS = None
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 LARGEST_SIDE = 20_000
 THUMBNAIL_SIDE = 256
-_FEW_COLORS = 65_536
+_SAMPLE_SIDE = 256
 # What Pillow's decoders raise on broken files.
 _BROKEN = (OSError, SyntaxError, ValueError, struct.error, EOFError, IndexError, KeyError,
            TypeError, ZeroDivisionError, OverflowError, NotImplementedError)  # fmt: skip
@@ -167,20 +167,32 @@ def _fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
 
 
 def _encoded(image: Image.Image) -> tuple[bytes, str]:
-    """JPEG, or PNG if that is smaller. A photo has too many colors for PNG to be tried."""
-    jpeg = io.BytesIO()
-    image.save(jpeg, "JPEG", quality=95, subsampling=0)
-    if image.getcolors(_FEW_COLORS) is not None:
-        png = io.BytesIO()
-        image.save(png, "PNG")
-        if png.tell() < jpeg.tell():
-            return png.getvalue(), "image/png"
-    return jpeg.getvalue(), "image/jpeg"
+    """JPEG, or PNG if that is smaller; PNG is slow, so it is tried only where it has a chance."""
+    jpeg = _file(image, "JPEG", quality=95, subsampling=0)
+    if _is_flat(image):
+        png = _file(image, "PNG")
+        if len(png) < len(jpeg):
+            return png, "image/png"
+    return jpeg, "image/jpeg"
+
+
+def _is_flat(image: Image.Image) -> bool:
+    """Judged by a sample from the middle: a photo's PNG is several times its JPEG."""
+    left, top = (max(0, (length - _SAMPLE_SIDE) // 2) for length in image.size)
+    sample = image.crop(
+        (left, top, min(left + _SAMPLE_SIDE, image.width), min(top + _SAMPLE_SIDE, image.height))
+    )
+    jpeg = _file(sample, "JPEG", quality=95, subsampling=0)
+    return len(_file(sample, "PNG")) < 2 * len(jpeg)
 
 
 def _thumbnail(image: Image.Image) -> bytes:
     small = image.copy()
     small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    return _file(small, "JPEG", quality=85)
+
+
+def _file(image: Image.Image, format: str, **how: int) -> bytes:
     file = io.BytesIO()
-    small.save(file, "JPEG", quality=85)
+    image.save(file, format, **how)
     return file.getvalue()

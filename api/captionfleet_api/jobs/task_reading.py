@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Row, Select, exists, or_, select
+from sqlalchemy import ColumnElement, Row, Select, exists, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from captionfleet_api.jobs.fleet_view import FleetView
@@ -92,9 +92,7 @@ async def changed_tasks(
     limit: int,
 ) -> list[Change]:
     """Tasks beyond the place (change number, task id), in the order of their changes."""
-    number, task = after
-    beyond = or_(Task.changed > number, (Task.changed == number) & (Task.id > task))
-    query = _cells(Task.changed).where(Task.job == job, Task.changed >= number, beyond)
+    query = _cells(Task.changed).where(Task.job == job, tuple_(Task.changed, Task.id) > after)
     rows = (await session.execute(query.order_by(Task.changed, Task.id).limit(limit))).all()
     running = await running_tasks(session, fleet_view)
     shapes = _shapes(rows, running, fleet_view)

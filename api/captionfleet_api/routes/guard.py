@@ -26,7 +26,7 @@ _COOKIE_SECONDS = 30 * 24 * 3600
 _DOOR_PAGE = """<!doctype html><html lang="en"><title>captionfleet</title>
 <meta name="viewport" content="width=device-width"><body>
 <h1>captionfleet</h1><p>%s</p>
-<form method="get" action="/"><label>Token <input name="token" type="password" autofocus></label>
+<form method="get"><label>Token <input name="token" type="password" autofocus></label>
 <button>Open</button></form></body></html>"""
 
 

@@ -130,7 +130,7 @@ class Task(Base):
         UniqueConstraint("job_image", "column"),
         # Open tasks are few among the finished: relay, demand and sweeper look by state first.
         Index(None, "state", "model", "lane", "priority", "id"),
-        Index(None, "job", "changed"),
+        Index(None, "job", "changed", "id"),
         Index(None, "job", "state", "model"),
         Index(None, "job", "id"),
     )
@@ -170,7 +170,7 @@ class Attempt(Base):
     """One try of a task. Every token stays valid until its task is terminal."""
 
     __tablename__ = "attempts"
-    __table_args__ = (Index(None, "confirmed", "model"),)
+    __table_args__ = (Index(None, "ended", "confirmed"),)
     token: Mapped[str] = mapped_column(primary_key=True)
     task: Mapped[str] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), index=True)
     model: Mapped[str]

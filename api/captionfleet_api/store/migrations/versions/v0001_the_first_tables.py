@@ -195,7 +195,9 @@ def _tasks() -> None:
 
 
 def _task_indexes() -> None:
-    op.create_index(op.f("ix_tasks_job_changed"), "tasks", ["job", "changed"], unique=False)
+    op.create_index(
+        op.f("ix_tasks_job_changed_id"), "tasks", ["job", "changed", "id"], unique=False
+    )
     op.create_index(op.f("ix_tasks_job_id"), "tasks", ["job", "id"], unique=False)
     op.create_index(
         op.f("ix_tasks_job_state_model"), "tasks", ["job", "state", "model"], unique=False
@@ -225,6 +227,6 @@ def _attempts() -> None:
         sa.PrimaryKeyConstraint("token", name=op.f("pk_attempts")),
     )
     op.create_index(
-        op.f("ix_attempts_confirmed_model"), "attempts", ["confirmed", "model"], unique=False
+        op.f("ix_attempts_ended_confirmed"), "attempts", ["ended", "confirmed"], unique=False
     )
     op.create_index(op.f("ix_attempts_task"), "attempts", ["task"], unique=False)
