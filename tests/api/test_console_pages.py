@@ -92,6 +92,18 @@ async def test_nothing_comes_from_elsewhere(page: Page, stage: Stage) -> None:
     assert hosts == {urlsplit(stage.url).netloc}
 
 
+async def test_pages_are_told_to_load_from_here_alone(page: Page, stage: Stage) -> None:
+    answer = await page.goto(stage.url)
+    assert answer and answer.headers["content-security-policy"].startswith("default-src 'self'; ")
+
+
+async def test_an_unknown_address_leads_back(page: Page, stage: Stage) -> None:
+    answer = await page.goto(f"{stage.url}/nowhere")
+    assert answer and answer.status == 404
+    await page.get_by_role("link", name="Make a new comparison").click()
+    await expect(page.get_by_role("heading", name="Pictures")).to_be_visible()
+
+
 async def test_the_colors_follow_the_system_until_switched_and_stay_so(
     browser: Browser, stage: Stage
 ) -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nicegui import ui
+from fastapi import Request, Response
+from nicegui import Client, app, ui
 
 from captionfleet_api.console.elements import (
     Composer,
@@ -61,3 +62,16 @@ def models() -> None:
 def workers() -> None:
     with page_frame("Workers"):
         WorkerList()
+
+
+@app.exception_handler(404)
+async def no_such_page(request: Request, _: Exception) -> Response:
+    with (
+        Client(ui.page("", title="Not found · captionfleet"), request=request) as client,
+        page_frame(""),
+        ui.element("div").classes("empty"),
+    ):
+        ui.label("There is no page at this address.").props('role="heading" aria-level="1"')
+        ui.link("Make a new comparison", "/")
+        ui.link("See all jobs", "/jobs")
+    return client.build_response(request, 404)

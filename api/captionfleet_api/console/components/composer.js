@@ -83,7 +83,7 @@ export default {
       window.location.href = `/jobs/${encodeURIComponent(job.id)}`;
     }
     const { over, chooseFiles, take } = useFiles(tray, submit);
-    const takeSamples = async () => take(await sampleFiles());
+    const takeSamples = () => take(sampleFiles());
     onUnmounted(() => tray.close());
     return {
       tray, models, error, chosen, prompt, name, count, chosenModels, suggestion, ready, over, fleet,
@@ -97,7 +97,12 @@ export default {
 /** Pictures come by drop, paste and file dialog; Ctrl+Enter sends. All on the whole page. */
 function useFiles(tray, submit) {
   const over = ref(false);
-  function take({ files, skipped }) {
+  /** `gathering` is a promise of {files, skipped}. */
+  async function take(gathering) {
+    const { files, skipped } = await gathering.catch((error) => {
+      note(`The files could not be read: ${error.message}`, "bad");
+      return { files: [], skipped: 0 };
+    });
     const again = tray.add(files);
     const parts = [];
     if (skipped) parts.push(`Left out ${plural(skipped, "file")} that ${skipped === 1 ? "is" : "are"} no picture.`);
@@ -114,14 +119,14 @@ function useFiles(tray, submit) {
     dragleave(event) {
       if (!event.relatedTarget) over.value = false;
     },
-    async drop(event) {
+    drop(event) {
       if (!carries(event)) return;
       event.preventDefault();
       over.value = false;
-      take(await filesOf(event.dataTransfer));
+      take(filesOf(event.dataTransfer));
     },
-    async paste(event) {
-      if (event.clipboardData?.files.length) take(await filesOf(event.clipboardData));
+    paste(event) {
+      if (event.clipboardData?.files.length) take(filesOf(event.clipboardData));
     },
     keydown(event) {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) submit();
@@ -130,7 +135,7 @@ function useFiles(tray, submit) {
   onMounted(() => Object.entries(handlers).forEach(([name, act]) => document.addEventListener(name, act)));
   onUnmounted(() => Object.entries(handlers).forEach(([name, act]) => document.removeEventListener(name, act)));
   function chooseFiles({ target }) {
-    take(filesOfInput(target));
+    take(Promise.resolve(filesOfInput(target)));
     target.value = "";
   }
   return { over, take, chooseFiles };

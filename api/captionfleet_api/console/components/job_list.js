@@ -42,9 +42,13 @@ export default {
       }
     }
     async function more() {
-      const page = await get(`/jobs?limit=${LIMIT}&cursor=${encodeURIComponent(next.value)}`);
-      older.value = [...older.value, ...page.items];
-      next.value = page.next;
+      try {
+        const page = await get(`/jobs?limit=${LIMIT}&cursor=${encodeURIComponent(next.value)}`);
+        older.value = [...older.value, ...page.items];
+        next.value = page.next;
+      } catch (problem) {
+        error.value = problem.message;
+      }
     }
     const jobs = computed(() => newest.value && once([...newest.value, ...older.value]));
     usePoll(look, () => (newest.value?.some((job) => job.state === "running") ? RUNNING_MS : QUIET_MS));

@@ -21,8 +21,8 @@ export default {
         <ul class="cards">
           <li v-for="worker in group.workers" :key="worker.id" class="card">
             <header><h3>{{ worker.id }}</h3><span class="push"></span>
-              <span class="state"><span class="dot" :class="worker.draining ? 'busy' : 'good'"></span>{{ worker.draining ? "draining: finishes what it runs, then ends" : "serving" }}</span></header>
-            <p class="muted">{{ worker.device }} on {{ worker.node }}, heard {{ ago(worker.seen_at) }}</p>
+              <span class="state"><span class="dot" :class="standing(worker).mood"></span>{{ standing(worker).words }}</span></header>
+            <p class="muted">{{ worker.device_name || worker.device }} on {{ worker.node }}, heard {{ ago(worker.seen_at) }}</p>
             <div class="memory"><div class="bar" role="meter" aria-valuemin="0" :aria-valuemax="worker.memory.total" :aria-valuenow="worker.memory.used"
                    :aria-valuetext="memoryWords(worker)" :aria-label="'Memory of ' + worker.id"><span :style="{ width: (100 * worker.memory.used) / worker.memory.total + '%' }"></span></div>
               <span>{{ memoryWords(worker) }}</span></div>
@@ -50,9 +50,15 @@ export default {
     }
     usePoll(look, () => LOOK_MS);
     const groups = computed(() => workers.value && grouped(workers.value, pools.value));
-    return { groups, error, moods: MOODS, ago, bytes, plural, memoryWords };
+    return { groups, error, moods: MOODS, ago, bytes, plural, memoryWords, standing };
   },
 };
+
+function standing({ fresh, draining }) {
+  if (!fresh) return { mood: "bad", words: "silent: gone, or cut off from the broker" };
+  if (draining) return { mood: "busy", words: "draining: finishes what it runs, then ends" };
+  return { mood: "good", words: "serving" };
+}
 
 function memoryWords({ memory }) {
   return `${bytes(memory.used)} of ${bytes(memory.total)}`;

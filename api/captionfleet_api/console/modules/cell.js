@@ -1,17 +1,17 @@
 // One cell of the grid: waiting with its reason, running, a caption, or a failure with its reason.
 import { computed } from "vue";
 import { Icon } from "./icon.js";
-import { duration, pieces, seconds } from "./words.js";
+import { Marked } from "./marked.js";
+import { duration, seconds } from "./words.js";
 
 export const Cell = {
-  components: { Icon },
+  components: { Icon, Marked },
   props: { task: Object, q: String, eta: Number, active: Boolean },
   emits: ["star", "copy", "retry"],
   template: `
     <div v-if="!task" class="cell muted">…</div>
     <div v-else-if="task.state === 'captioned'" class="cell">
-      <p class="caption" dir="auto"><template v-for="piece in text"><mark v-if="piece.hit">{{ piece.text }}</mark
-        ><template v-else>{{ piece.text }}</template></template></p>
+      <p class="caption" dir="auto"><Marked :text="task.caption.text" :q="q" /></p>
       <div class="cell-foot">
         <span class="muted">{{ seconds(task.caption.seconds) }}</span>
         <span v-if="task.caption.cached" class="badge faint" title="Known from an earlier job: same picture, model and prompt">cached</span>
@@ -37,7 +37,6 @@ export const Cell = {
     return {
       seconds,
       duration,
-      text: computed(() => pieces(props.task.caption.text, props.q)),
       tab: computed(() => (props.active ? 0 : -1)),
       words: (code) => (code || "unknown").replaceAll("_", " "),
     };

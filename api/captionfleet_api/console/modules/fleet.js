@@ -20,7 +20,7 @@ export function troubles(state) {
   const found = [];
   if (state.refusal) found.push({ text: state.refusal });
   if (state.broker && !state.broker.connected) {
-    found.push({ text: `The broker is away: ${state.broker.message || "no connection"}. Pictures are kept and captions resume by themselves when it is back.` });
+    found.push({ text: `No captions for now: ${state.broker.message || "there is no connection to the broker"}. Pictures and jobs are kept and go on by themselves.` });
   } else if (state.operator && (state.operator.seen_seconds === null || state.operator.seen_seconds > SILENT_SECONDS)) {
     found.push({ text: state.operator.message || "The operator is silent. Loaded models keep captioning, but nothing is loaded or scaled: see its log." });
   }

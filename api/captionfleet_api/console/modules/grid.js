@@ -6,6 +6,7 @@ import { ColumnHead } from "./column_head.js";
 import { moved, placed, promptLabel, toggled } from "./columns.js";
 import { GridKeys } from "./grid_keys.js";
 import { copyCaption } from "./copying.js";
+import { Marked } from "./marked.js";
 import { cellSeconds } from "./pace.js";
 import { usePoll } from "./poll.js";
 import { measure, useVirtualRows } from "./virtual.js";
@@ -15,7 +16,7 @@ const NARROW = 640;
 const LOOK_MS = 2000;
 
 export const Grid = {
-  components: { Cell, ColumnHead, ColumnFoot },
+  components: { Cell, ColumnHead, ColumnFoot, Marked },
   directives: { measure },
   props: { state: Object, scroller: Function },
   emits: ["picture"],
@@ -40,7 +41,7 @@ export const Grid = {
               <button type="button" class="thumb" :tabindex="tab(index, 0)" :aria-label="'Show ' + row(index).image.filename" @click="$emit('picture', index)">
                 <img :src="'/api/v1/images/' + row(index).image.id + '/thumbnail'" alt="" loading="lazy" decoding="async"
                      :width="row(index).image.width" :height="row(index).image.height"></button>
-              <span class="filename">{{ row(index).image.filename }}</span>
+              <span class="filename"><Marked :text="row(index).image.filename" :q="rows.state.q" /></span>
             </template>
             <span v-else class="muted">…</span>
           </div>
@@ -81,9 +82,9 @@ export const Grid = {
       columns: state.visible,
       indices: computed(() => drawnIndices(view, keys.active.row, rows.state.total)),
       pictures: computed(() => pictureWords(rows.state)),
-      top: (index) => drawn.top(index),
+      top: (index) => view.version >= 0 && drawn.top(index),
       tab: (row, column) => (keys.isActive(row, column) ? 0 : -1),
-      row: (index) => state.drawn.value >= 0 && view.version >= 0 && rows.at(index),
+      row: (index) => state.drawn.value >= 0 && rows.state.version >= 0 && rows.at(index),
       rate: (column) => state.pace.rate(column.id),
       eta: (index, column) => eta(state, index, column),
       hide: (id) => state.setLayout(toggled(layout.value, id)),

@@ -3,6 +3,7 @@ import { makeSure, whenBack } from "./connection.js";
 import { DOORS } from "./rest.js";
 
 const RETRY_MS = 1000;
+const LONGEST_RETRY_MS = 15000;
 // A browser allows six connections per server: a hidden tab gives its own back after a while.
 const HIDDEN_MS = 15000;
 
@@ -14,6 +15,7 @@ export class JobStream {
     this.last = "";
     this.source = null;
     this.broken = false;
+    this.wait = RETRY_MS;
     this.stopBack = whenBack(() => this.open());
     this.visibility = () => this.#visible();
     document.addEventListener("visibilitychange", this.visibility);
@@ -26,6 +28,7 @@ export class JobStream {
     source.onopen = () => {
       if (this.broken) this.on.gap();
       this.broken = false;
+      this.wait = RETRY_MS;
     };
     source.onerror = () => this.#lost();
     for (const name of ["task", "job", "done"]) {
@@ -53,7 +56,8 @@ export class JobStream {
     this.broken = true;
     this.#drop();
     makeSure();
-    setTimeout(() => this.open(), RETRY_MS);
+    setTimeout(() => this.open(), this.wait);
+    this.wait = Math.min(2 * this.wait, LONGEST_RETRY_MS);
   }
 
   #visible() {

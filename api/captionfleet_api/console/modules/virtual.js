@@ -55,10 +55,12 @@ class VirtualRows {
     const { geometry, view } = this;
     if (geometry.count !== this.total()) geometry.resize(this.total());
     const seen = this.#seen();
-    view.first = geometry.indexAt(Math.max(0, seen - BEYOND));
-    view.last = Math.min(this.total() - 1, geometry.indexAt(seen + this.scroller().clientHeight + BEYOND));
-    view.height = geometry.total;
-    view.version += 1;
+    const bottom = seen + this.scroller().clientHeight + BEYOND;
+    Object.assign(view, {
+      first: geometry.indexAt(Math.max(0, seen - BEYOND)),
+      last: Math.min(this.total() - 1, geometry.indexAt(bottom)),
+      height: geometry.total,
+    });
   }
 
   /** Bring row `index` near enough to be drawn. */
@@ -82,6 +84,7 @@ class VirtualRows {
     const anchor = this.geometry.indexAt(Math.max(0, this.#seen()));
     const before = this.top(anchor);
     if (!this.#measure(rows)) return;
+    this.view.version += 1; // rows may have moved though the same ones are in view
     this.refresh();
     // What is being read stays where it is when rows above it turn out higher or lower.
     const moved = this.top(anchor) - before;
@@ -93,6 +96,7 @@ class VirtualRows {
       this.width = this.body().clientWidth;
       this.geometry.forget(this.estimate());
       this.#measure([...this.body().querySelectorAll("[data-index]")]);
+      this.view.version += 1;
     }
     this.refresh();
   }

@@ -1,6 +1,8 @@
 // JSON written as YAML, the way manifests are written. Pure.
 
 const PLAIN = /^[A-Za-z_/][\w ./@()-]*$/;
+// What YAML does not take as it is, or takes for the end of a line.
+const UNPRINTABLE = /[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]/g;
 const RESERVED = /^(true|false|null|yes|no|on|off|y|n|~)$/i;
 
 export function yaml(value, indent = "") {
@@ -11,7 +13,7 @@ export function yaml(value, indent = "") {
 
 function mapping(value, indent) {
   return Object.entries(value)
-    .map(([key, each]) => `${indent}${scalar(key, indent)}:${below(each, indent)}`)
+    .map(([key, each]) => `${indent}${plainOrQuoted(key)}:${below(each, indent)}`)
     .join("");
 }
 
@@ -28,8 +30,21 @@ function list(value, indent) {
 
 function scalar(value, indent) {
   if (typeof value !== "string") return JSON.stringify(value);
-  if (value.includes("\n") && !/[^\S\n]\n|\n$|^\s/.test(value)) {
-    return `|-\n${value.split("\n").map((line) => `${indent}  ${line}`).join("\n")}`;
-  }
-  return PLAIN.test(value) && !RESERVED.test(value) && !value.endsWith(" ") ? value : JSON.stringify(value);
+  if (isBlock(value)) return `|-\n${value.split("\n").map((line) => `${indent}  ${line}`).join("\n")}`;
+  return plainOrQuoted(value);
+}
+
+function plainOrQuoted(text) {
+  const plain = PLAIN.test(text) && !RESERVED.test(text) && !text.endsWith(" ");
+  return plain ? text : JSON.stringify(text).replace(UNPRINTABLE, escaped);
+}
+
+/** Several lines that stay as they are when written line by line. */
+function isBlock(value) {
+  return value.includes("\n") && !/[^\S\n]\n|\n\n|\n$|^\s/.test(value) && !/[\t\r\v\f\0-\x08\x0e-\x1f]/.test(value)
+    && value.search(UNPRINTABLE) < 0;
+}
+
+function escaped(character) {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
