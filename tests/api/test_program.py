@@ -86,6 +86,23 @@ async def test_it_sees_what_becomes_of_the_catalog(tmp_path: Path) -> None:
         await eventually(known)
 
 
+async def test_the_console_and_its_web_sockets_are_behind_the_token(tmp_path: Path) -> None:
+    settings = environment(tmp_path, CAPTIONFLEET_TOKEN="a long secret")
+    upgrade = {
+        "connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13",
+        "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }  # fmt: skip
+    socket = "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
+    async with running(settings) as program, httpx.AsyncClient(base_url=program.url) as browser:
+        for path in ("/", "/_nicegui/client/1/upload/2", "/_nicegui_ws/socket.io/?EIO=4"):
+            assert (await browser.get(path)).status_code == 401
+        assert (await browser.get(socket, headers=upgrade)).status_code == 403
+        opened = await browser.get("/?token=a+long+secret", follow_redirects=True)
+        assert (opened.status_code, "token" in str(opened.url)) == (200, False)
+        foreign = upgrade | {"origin": "https://else.where"}
+        assert (await browser.get(socket, headers=foreign)).status_code == 403
+
+
 async def test_sigterm_ends_streams_and_the_program_with_status_0(tmp_path: Path) -> None:
     async with running(environment(tmp_path)) as program, program.doors as doors:
         image = (await doors.post("/images", content=picture())).json()["id"]
