@@ -19,6 +19,7 @@ _PROGRAMS = {
     "The server (api and console)": "captionfleet_api.settings:ApiSettings",
     "The operator": "captionfleet_operator.settings:OperatorSettings",
     "A worker": "captionfleet_worker.settings:WorkerSettings",
+    "The commands that talk to a server": "captionfleet_cli.settings:CliSettings",
 }
 
 _MODELS_HEAD = """# Models and pools: every field

@@ -120,7 +120,9 @@ async def _try(
     try:
         engine = await EngineProcess.start(order, lambda phase, sentence: None)
     except LoadFailed as error:
-        raise Trouble(f"not loaded: {error.message}\n{_tail(log)}".rstrip()) from None
+        # Otherwise the message names file and line itself.
+        printed = _tail(log) if error.reason == "EngineDied" else ""
+        raise Trouble(f"not loaded: {error.message}\n{printed}".rstrip()) from None
     try:
         print(f"loaded in {engine.loaded.load_seconds:.1f} s, "
               f"{engine.memory_bytes() / 1e6:.0f} MB", flush=True)  # fmt: skip

@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +46,10 @@ class Up:
     async def run(self, *arguments: str) -> Ran:
         """`captionfleet ARGUMENTS` against this installation."""
         return await run_command(*arguments, home=self.home, CAPTIONFLEET_SERVER=self.url)
+
+    def running(self, *arguments: str) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
+        """The same, while it runs."""
+        return running_command(*arguments, home=self.home, CAPTIONFLEET_SERVER=self.url)
 
     def processes(self) -> list[psutil.Process]:
         """Every process that this installation led to, itself included."""
@@ -100,24 +104,41 @@ async def started(folder: Path, home: Path, *flags: str, **variables: str) -> As
 
 
 async def nothing_left(up: Up) -> None:
-    await eventually(lambda: not up.processes(), what=f"no process left of {up.processes()}")
+    await eventually(
+        lambda: not up.processes(), seconds=60, what=f"no process left of {up.processes()}"
+    )
 
 
 async def run_command(*arguments: str, home: Path, **variables: str) -> Ran:
+    async with running_command(*arguments, home=home, **variables) as process:
+        out, err = await asyncio.wait_for(process.communicate(), 90)
+        return Ran(process.returncode or 0, out.decode(), err.decode())
+
+
+@asynccontextmanager
+async def running_command(
+    *arguments: str, home: Path, **variables: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`captionfleet ARGUMENTS`, ended with the block."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "captionfleet_cli", *arguments,
         env=_environment(home) | variables, stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=home,
     )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 90)
-    return Ran(process.returncode or 0, out.decode(), err.decode())
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
 
 
 async def complete(client: Client, job: str) -> None:
     async def done() -> bool:
         return (await client.job(job)).state == "completed"
 
-    await eventually(done, seconds=60, what=f"job {job} completes")
+    # A task that was lost with a broker is released again after two looks, 30 s apart.
+    await eventually(done, seconds=150, what=f"job {job} completes")
 
 
 async def _read(stream: asyncio.StreamReader, lines: list[str]) -> None:

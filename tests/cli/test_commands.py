@@ -2,9 +2,11 @@
 
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
+from captionfleet_cli import rabbitmq
 from captionfleet_cli.main import main
 from captionfleet_cli.server import find_server
 from captionfleet_cli.trouble import Trouble
@@ -61,6 +63,16 @@ def test_a_wrong_setting_is_named(
     monkeypatch.setenv("CAPTIONFLEET_FLEET", "Not A Name")
     assert run(monkeypatch, "get", "models") == 2
     assert "CAPTIONFLEET_FLEET" in capsys.readouterr().err
+
+
+def test_without_rabbitmq_up_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("RABBITMQ_URL", raising=False)
+    monkeypatch.setattr(rabbitmq, "_SERVER_PLACES", ("no-such-server",))
+    assert run(monkeypatch, "up", str(tmp_path), "--port", "0") == 1
+    told = capsys.readouterr().err
+    assert "apt-get install rabbitmq-server" in told and "RABBITMQ_URL" in told
 
 
 def test_a_pasted_address_may_carry_the_token(monkeypatch: pytest.MonkeyPatch) -> None:

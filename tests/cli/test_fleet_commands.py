@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 from tests.cli.installation import Up, copy_of_shapes, run_command, started
 from tests.conftest import SHAPES, eventually
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
+from captionfleet.client import Client
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(360)]
 
 TRUTH: dict[str, dict[str, Any]] = json.loads((SHAPES / "pictures" / "truth.json").read_text())
 
@@ -194,6 +197,38 @@ async def test_doctor_finds_the_fleet_well(up: Up) -> None:
     assert ran.code == 0, ran.out
     for word in ("api", "broker", "operator", "workers", "models", "disk"):
         assert f"ok   {word}" in ran.out
+
+
+async def test_watch_prints_what_changes_until_ctrl_c(up: Up, pictures: Path) -> None:
+    async with up.running("get", "jobs", "-w") as watching:
+        assert watching.stdout
+        await watching.stdout.readline()  # the heads: it watches from now on
+        ran = await up.run("submit", str(pictures), "--models", "shapes-basic", "--name", "seen")
+        while ran.out.strip() not in (await watching.stdout.readline()).decode():
+            pass
+        watching.send_signal(signal.SIGINT)
+        assert await watching.wait() == 0
+
+
+async def test_ctrl_c_ends_the_waiting_and_not_the_work(up: Up, tmp_path: Path) -> None:
+    name = "a-model-that-nobody-has"
+    await up.run("add", f"owner/{name}")
+    picture = str(SHAPES / "pictures" / "shapes-01.png")
+    async with up.running("submit", picture, "--models", name, "--wait") as waiting:
+        assert waiting.stderr
+        job = (await waiting.stderr.readline()).decode().split()[2]
+        async with Client(up.url) as client:
+            await eventually(lambda: _waits(client, job))
+            waiting.send_signal(signal.SIGINT)
+            _, told = await waiting.communicate()
+            assert waiting.returncode == 130
+            assert f"captionfleet results {job}" in told.decode()
+            assert (await client.cancel(job)).state == "cancelled"
+    assert (await up.run("delete", "model", name)).code == 0
+
+
+async def _waits(client: Client, job: str) -> bool:
+    return (await client.job(job)).counts.open == 1
 
 
 async def _all(look: Any, count: int) -> bool:

@@ -19,7 +19,7 @@ from tests.conftest import SHAPES, eventually
 
 from captionfleet.client import Client
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(360)]
 
 
 @pytest.fixture(scope="module")
