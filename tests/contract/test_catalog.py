@@ -116,10 +116,11 @@ async def test_watch_tells_of_a_new_manifest(tmp_path: Path) -> None:
     await changes.aclose()  # type: ignore[attr-defined]
 
 
-def test_the_generation_counts_changes_of_the_spec(tmp_path: Path) -> None:
+def test_the_generation_changes_with_the_spec_and_survives_a_restart(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(MODEL % "m")
     found = catalog(tmp_path)
-    assert found.models()["m"].metadata.generation == 1
+    first = found.models()["m"].metadata.generation
+    assert catalog(tmp_path).models()["m"].metadata.generation == first
     (tmp_path / "a.yaml").write_text((MODEL % "m").replace("path: weights", "path: other"))
     found.refresh()
-    assert found.models()["m"].metadata.generation == 2
+    assert found.models()["m"].metadata.generation != first

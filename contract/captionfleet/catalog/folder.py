@@ -56,13 +56,12 @@ class _Seen:
 
 
 class FolderCatalog:
-    """See Catalog. `data` holds statuses and generations; `custom` the folder of custom models."""
+    """See Catalog. `data` holds statuses; `custom` the folder of custom models."""
 
     def __init__(self, folder: Path, data: Path, custom: Path | None = None) -> None:
         self.folder = folder.resolve()
         self.custom = (custom or custom_folder(self.folder)).resolve()
         self._statuses = data.resolve() / "status"
-        self._known: dict[tuple[str, str], tuple[int, str, str]] = {}
         self._seen = _Seen()
         self.refresh()
 
@@ -119,7 +118,7 @@ class FolderCatalog:
         """Read the folder anew. Kept apart from watch() so that a caller may insist."""
         seen = _read(self.folder, self.custom)
         for key, each in seen.found.items():
-            seen.found[key] = _Found(self._dressed(each.manifest), each.file)
+            seen.found[key] = _Found(self._dressed(each.manifest, each.file), each.file)
         self._seen = seen
 
     async def put(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
@@ -155,16 +154,10 @@ class FolderCatalog:
         file.parent.mkdir(parents=True, exist_ok=True)
         _replace(file, json.dumps(status.as_manifest(), indent=1))
 
-    def _dressed(self, manifest: Manifest) -> Manifest:
+    def _dressed(self, manifest: Manifest, file: Path) -> Manifest:
         """Add what a catalog adds: generation, age, uid, status."""
-        key = (manifest.kind, manifest.name)
-        digest = _digest(manifest)
-        generation, last_digest, since = self._known.get(key, (1, digest, _now()))
-        if digest != last_digest:
-            generation += 1
-        self._known[key] = (generation, digest, since)
         metadata = manifest.metadata.model_copy(
-            update={"generation": generation, "creation_timestamp": since}
+            update={"generation": _generation(manifest), "creation_timestamp": _written_at(file)}
         )
         return manifest.model_copy(update={"metadata": metadata, "status": self._status(manifest)})
 
@@ -267,8 +260,12 @@ def _anchored(manifest: Manifest, folder: Path) -> Manifest:
     return manifest.model_copy(update={"spec": manifest.spec.model_copy(update={"source": source})})
 
 
-def _digest(manifest: Manifest) -> str:
-    return hashlib.sha256(manifest.spec.model_dump_json().encode()).hexdigest()
+def _generation(manifest: Manifest) -> int:
+    """Another number for another spec, the same in every program and after every restart.
+
+    A folder keeps no count of changes, so this is a digest: compare it, never order it.
+    """
+    return int(hashlib.sha256(manifest.spec.model_dump_json().encode()).hexdigest()[:7], 16)
 
 
 def _replace(file: Path, text: str) -> None:
@@ -278,8 +275,11 @@ def _replace(file: Path, text: str) -> None:
     fresh.replace(file)
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _written_at(file: Path) -> str | None:
+    try:
+        return datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat(timespec="seconds")
+    except FileNotFoundError:
+        return None  # removed this moment: the next reading knows
 
 
 def _is_ours(_: Change, path: str) -> bool:

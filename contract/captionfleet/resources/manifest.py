@@ -34,9 +34,9 @@ class Metadata(Resource):
     annotations: Annotated[dict[str, str], Field(max_length=64)] = {}
     """Notes for people and tools."""
     generation: int = 1
-    """Counts changes of the spec. Written by the catalog."""
+    """Changes with the spec. Written by the catalog."""
     creation_timestamp: str | None = None
-    """When it was first seen, RFC 3339. Written by the catalog."""
+    """When it was made, RFC 3339; in a folder, when its file was written. By the catalog."""
     uid: str | None = None
     """Tells a resource from a later one of the same name. Written by the catalog."""
 
