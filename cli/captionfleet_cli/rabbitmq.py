@@ -73,57 +73,37 @@ class PrivateBroker:
         return "\n".join(output.read_text(errors="replace").splitlines()[-15:])
 
 
-def start_private_broker(
-    folder: Path, *, pass_fds: tuple[int, ...] = (), port: int | None = None
-) -> PrivateBroker:
+def start_private_broker(folder: Path, *, port: int | None = None) -> PrivateBroker:
     """Start rabbitmq-server in `folder` on loopback ports; the same folder keeps its messages.
 
-    The ports and the password of the first start are kept in the folder.
+    The password of the first start is kept in the folder; the ports are new each time.
     """
     server = find_server()
     folder = _own_folder(folder)
     password = _password(folder)
     with _free_ports(3) as free:
-        ports = port or free[0], free[1], free[2]
-    amqp, epmd, distribution = ports
-    # The node's name names its data, so it is fixed; the ports may differ from start to start.
-    (folder / "enabled_plugins").write_text("[].\n")
-    config = folder / "rabbitmq.conf"
-    config.write_text(
-        f"listeners.tcp.1 = 127.0.0.1:{amqp}\n"
-        "default_user = captionfleet\n"
-        f"default_pass = {password}\n"
-        "log.console = false\n"
-        "disk_free_limit.absolute = 500MB\n"
-        "vm_memory_high_watermark.absolute = 1GB\n"
-    )
-    config.chmod(0o600)
-    node = _kept(folder / "node", lambda: f"captionfleet{secrets.token_hex(4)}@localhost")
+        amqp, epmd, distribution = port or free[0], free[1], free[2]
+    _write_config(folder, amqp, password)
     environment = {
         **os.environ,
-        "HOME": str(folder),
-        "RABBITMQ_NODENAME": node,
+        **_own_places(folder),
         "RABBITMQ_NODE_PORT": str(amqp),
         "RABBITMQ_DIST_PORT": str(distribution),
         "ERL_EPMD_PORT": str(epmd),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
-        "RABBITMQ_CONFIG_FILE": str(config),
-        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
-        "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
-        "RABBITMQ_LOG_BASE": str(folder / "log"),
-        "RABBITMQ_PID_FILE": str(folder / "pid"),
         # Idle schedulers shall sleep, not spin: the broker shares two cores with the engines.
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none "
+        "-kernel inet_dist_use_interface {127,0,0,1}",
     }
     with (folder / "output.log").open("wb") as output:
         # Erlang's name server would outlive the broker as a daemon: run it as a child of ours.
         name_server = subprocess.Popen(
             [shutil.which("epmd") or "epmd", "-port", str(epmd), "-address", "127.0.0.1"],
-            stdout=output, stderr=subprocess.STDOUT, start_new_session=True, pass_fds=pass_fds,
+            stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         process = subprocess.Popen(
             [server], env=environment, stdout=output, stderr=subprocess.STDOUT,
-            start_new_session=True, pass_fds=pass_fds,
+            start_new_session=True,
         )  # fmt: skip
     return PrivateBroker(process, name_server, folder, amqp, password)
 
@@ -141,6 +121,35 @@ def find_server() -> str:
         "RabbitMQ is not installed. Install it with `apt-get install rabbitmq-server`, "
         "or set RABBITMQ_URL to a broker you have."
     )
+
+
+def _write_config(folder: Path, port: int, password: str) -> None:
+    (folder / "enabled_plugins").write_text("[].\n")
+    config = folder / "rabbitmq.conf"
+    config.touch(mode=0o600)
+    config.write_text(
+        f"listeners.tcp.1 = 127.0.0.1:{port}\n"
+        "default_user = captionfleet\n"
+        f"default_pass = {password}\n"
+        "log.console = false\n"
+        "disk_free_limit.absolute = 500MB\n"
+        "vm_memory_high_watermark.absolute = 1GB\n"
+    )
+
+
+def _own_places(folder: Path) -> dict[str, str]:
+    """Variables that keep everything RabbitMQ reads and writes below `folder`."""
+    # The node's name names its data, so it is kept; the ports may differ from start to start.
+    node = _kept(folder / "node", lambda: f"captionfleet{secrets.token_hex(4)}@localhost")
+    return {
+        "HOME": str(folder),
+        "RABBITMQ_NODENAME": node,
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+        "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_PID_FILE": str(folder / "pid"),
+    }
 
 
 def _url(password: str, port: int) -> str:

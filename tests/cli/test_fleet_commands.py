@@ -11,7 +11,7 @@ import pytest
 from tests.cli.installation import Up, copy_of_shapes, run_command, started
 from tests.conftest import SHAPES, eventually
 
-from captionfleet.client import Client
+from captionfleet.client import ApiProblem, Client
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(360)]
 
@@ -190,6 +190,33 @@ async def test_logs_of_a_loaded_model_are_found_without_a_flag(up: Up, pictures:
     assert ran.code == 0, ran.err
     unknown = await up.run("logs", "nobody")
     assert unknown.code == 1 and "captionfleet describe model nobody" in unknown.err
+
+
+async def test_the_python_client_captions_compares_and_stars(up: Up) -> None:
+    picture = SHAPES / "pictures" / "shapes-06.png"
+    async with Client(up.url) as client:
+        answer = await client.captions(picture, ["shapes-basic", "shapes-blip"], wait=60)
+        assert [task.state for task in answer.tasks] == ["captioned", "captioned"]
+        assert (await client.star(answer.tasks[0].id)).starred
+        job = await client.columns(answer.job.id, ["shapes-chat"], prompts=["What colors?"])
+        assert job.columns[-1].prompt == "What colors?"
+        assert [event.kind async for event in client.events(job.id)][-1] == "done"
+        [row] = [row async for row in client.grid(job.id)]
+        assert len(row.cells) == 3 and row.image.filename == picture.name
+        assert [column.starred for column in await client.summary(job.id)] == [1, 0, 0]
+        await client.delete_job(job.id)
+        with pytest.raises(ApiProblem, match=job.id):
+            await client.job(job.id)
+
+
+async def test_a_captioned_task_is_not_tried_again_and_the_demo_is_off(up: Up) -> None:
+    async with Client(up.url) as client:
+        answer = await client.captions(SHAPES / "pictures" / "shapes-06.png", ["shapes-basic"])
+        with pytest.raises(ApiProblem) as refused:
+            await client.retry_task(answer.tasks[0].id)
+        assert refused.value.status == 409
+        with pytest.raises(ApiProblem, match="nothing named blip-base is offered"):
+            await client.accept_offer("blip-base")
 
 
 async def test_doctor_finds_the_fleet_well(up: Up) -> None:
