@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.api.fake_broker import FakeBroker, Fate
 from tests.api.flow_parts import Store, catalog_of, copy_of, heartbeat, open_store, sha256_of
 from tests.conftest import eventually
@@ -14,12 +16,14 @@ from captionfleet.broker.names import Names
 from captionfleet.catalog import FolderCatalog
 from captionfleet.messages import Copy
 from captionfleet_api.jobs.changes import Changes
+from captionfleet_api.jobs.claims import Question, choose
 from captionfleet_api.jobs.fleet_view import FleetView
 from captionfleet_api.jobs.holds import Holds
 from captionfleet_api.jobs.known_captions import key_of, question_of
 from captionfleet_api.jobs.loops import keep_going
 from captionfleet_api.jobs.publisher import Publisher
 from captionfleet_api.jobs.relay import Relay
+from captionfleet_api.jobs.release_window import Room
 from captionfleet_api.store.tables import Attempt, KnownCaption, Lane, Priority, Task, TaskState
 
 NAMES = Names("test")
@@ -80,6 +84,28 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 def pictures(count: int, mark: str = "") -> list[bytes]:
     return [f"picture {mark}{number}".encode() for number in range(count)]
+
+
+questions = st.builds(Question, st.sampled_from("abcdef"), st.just(""), st.just("{}"))
+pending = st.builds(
+    Task, lane=st.sampled_from(Lane), picture_size=st.integers(1, 10), model=st.just("m")
+)
+rooms = st.builds(Room, st.integers(0, 5), st.integers(0, 3), st.integers(0, 40))
+
+
+@given(st.lists(st.tuples(pending, questions)), st.sets(questions), rooms)
+def test_what_is_chosen_fits_and_asks_no_question_twice(
+    candidates: list[tuple[Task, Question]], busy: set[Question], left: Room
+) -> None:
+    asked = {id(task): question for task, question in candidates}
+    chosen = choose(candidates, busy, left)
+    lanes = [task.lane for task in chosen]
+    assert lanes.count(Lane.SUSPECT) <= left.suspects
+    assert lanes.count(Lane.MODEL) <= left.pictures
+    assert sum(task.picture_size for task in chosen) <= left.picture_bytes
+    new = [asked[id(task)] for task in chosen]
+    assert len(set(new)) == len(new)
+    assert not busy & set(new)
 
 
 async def test_nothing_leaves_the_database_while_nobody_consumes(bench: Bench) -> None:

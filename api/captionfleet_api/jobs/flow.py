@@ -53,25 +53,74 @@ class Flow:
         self._fleet_view = fleet_view
         self._catalog = catalog
         self._blobs = blobs
-        self._names = Names(settings.fleet)
-        self._link = Link(settings.rabbitmq_url.get_secret_value(), "api", self._set_up)
-        self._failing: dict[str, str] = {}
-        self._releasing = True
-        fleet_view.broker_trouble = lambda: self._link.trouble
+        self._run: _Run | None = None
 
     @property
     def trouble(self) -> str:
         """What keeps tasks from flowing, for people; empty if nothing does."""
-        return self._link.trouble or next(iter(self._failing.values()), "")
+        return self._run.trouble if self._run else "the flow of tasks has not begun yet"
 
     def stop_releasing(self) -> None:
         """Give out nothing new from now on; results are still written."""
-        self._releasing = False
+        if self._run:
+            self._run.releasing = False
 
     async def run(self) -> None:
         """Serve until cancelled. Transactions that are under way then are finished first."""
-        installation = await installation_id(self._database)
-        self._build(self._settings.server_queue or self._names.results_queue(installation))
+        settings, names = self._settings, Names(self._settings.fleet)
+        own = names.results_queue(await installation_id(self._database))
+        self._run = _Run(
+            settings, names, settings.server_queue or own, self._database, self._changes,
+            self._fleet_view, self._catalog, self._blobs,
+        )  # fmt: skip
+        await self._run.serve()
+
+
+class _Run:
+    """The wired parts of one run, and the loops that drive them."""
+
+    def __init__(
+        self,
+        settings: ApiSettings,
+        names: Names,
+        results_queue: str,
+        database: Database,
+        changes: Changes,
+        view: FleetView,
+        catalog: Catalog,
+        blobs: Blobs,
+    ) -> None:
+        link = Link(settings.rabbitmq_url.get_secret_value(), "api", self._set_up)
+        self._link = link
+        self._names = names
+        self._results_queue = results_queue
+        self._changes = changes
+        self._fleet_view = view
+        self._holds = Holds()
+        self._publisher = Publisher(
+            link, names, results_queue, database, blobs, changes, self._holds
+        )
+        self._relay = Relay(database, catalog, view, self._publisher, self._holds, changes)
+        self._results = Results(database, changes)
+        self._demand = DemandTeller(link, names, results_queue, database)
+        self._witness = Witness(database, view, changes)
+        self._vanished = Vanished(database, catalog, changes, settings.model_deleted_seconds)
+        self._sweeper = Sweeper(
+            link, names, results_queue, database, view, self._results, changes,
+            settings.sweep_seconds,
+        )  # fmt: skip
+        self._consumer: Consumer | None = None
+        self._pulse_now = asyncio.Event()
+        self._heard = asyncio.Event()
+        self._failing: dict[str, str] = {}
+        self.releasing = True
+        view.broker_trouble = lambda: link.trouble
+
+    @property
+    def trouble(self) -> str:
+        return self._link.trouble or next(iter(self._failing.values()), "")
+
+    async def serve(self) -> None:
         steps: list[tuple[str, Callable[[], Awaitable[object]]]] = [
             ("releasing tasks", self._release),
             ("recording publishes", self._publisher.record_some),
@@ -86,29 +135,6 @@ class Flow:
             loops.create_task(self._link.run())
             for what, step in steps:
                 loops.create_task(keep_going(what, step, self._told))
-
-    def _build(self, results_queue: str) -> None:
-        database, changes, view = self._database, self._changes, self._fleet_view
-        names, link = self._names, self._link
-        self._results_queue = results_queue
-        self._holds = Holds()
-        self._publisher = Publisher(
-            link, names, results_queue, database, self._blobs, changes, self._holds
-        )
-        self._relay = Relay(database, self._catalog, view, self._publisher, self._holds, changes)
-        self._results = Results(database, changes)
-        self._demand = DemandTeller(link, names, results_queue, database)
-        self._witness = Witness(database, view, changes)
-        self._vanished = Vanished(
-            database, self._catalog, changes, self._settings.model_deleted_seconds
-        )
-        self._sweeper = Sweeper(
-            link, names, results_queue, database, view, self._results, changes,
-            self._settings.sweep_seconds,
-        )  # fmt: skip
-        self._consumer: Consumer | None = None
-        self._pulse_now = asyncio.Event()
-        self._heard = asyncio.Event()
 
     async def _set_up(self, session: Session) -> None:
         """Build what one life of the connection needs. Raises QueueMissing before the operator
@@ -141,7 +167,7 @@ class Flow:
         models = await self._changes.models_woken()
         if self._demand.begins(models):
             self._pulse_now.set()
-        if self._releasing:
+        if self.releasing:
             await self._relay.release(models)
 
     async def _look(self) -> None:

@@ -2,7 +2,7 @@
 only an attempt that was seen running can have killed what ran it.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from sqlalchemy import select, update
 
@@ -20,6 +20,7 @@ class Witness:
         self._database = database
         self._fleet_view = fleet_view
         self._changes = changes
+        self._own: Mapping[str, str] = {}
         self._held: set[str] = set()
         self._running: set[str] = set()
 
@@ -27,19 +28,21 @@ class Witness:
         """Note new running attempts, and whose tokens the workers hold."""
         held, running = self._fleet_view.held_tokens(), self._fleet_view.running_tokens()
         if held != self._held:
-            await self._attribute(held)
-        if begun := running - self._running:
+            self._own = await self._own_among(held)
+            self._fleet_view.attribute(self._own)
+        if begun := (running - self._running) & self._own.keys():
             await finish(self._mark(begun))
         if running != self._running:
             self._changes.tell_everyone()
         self._held, self._running = held, running
 
-    async def _attribute(self, held: Collection[str]) -> None:
+    async def _own_among(self, tokens: Collection[str]) -> dict[str, str]:
+        """Those of the tokens that this database issued, with their models."""
         async with self._database.read() as session:
             rows = await session.execute(
-                select(Attempt.token, Attempt.model).where(Attempt.token.in_(held))
+                select(Attempt.token, Attempt.model).where(Attempt.token.in_(tokens))
             )
-            self._fleet_view.attribute({row.token: row.model for row in rows})
+            return {row.token: row.model for row in rows}
 
     async def _mark(self, running: Collection[str]) -> None:
         async with self._database.write() as session:
