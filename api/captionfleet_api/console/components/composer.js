@@ -26,15 +26,18 @@ export default {
         <header><h1 id="pictures-title">Pictures</h1>
           <p v-if="tray.items.length" aria-live="polite">{{ countWords }}</p>
           <span class="push"></span>
-          <label class="button"><Icon name="plus" /> Choose files<input type="file" class="unseen" multiple accept="image/*" @change="chooseFiles"></label>
-          <label class="button">Choose a folder<input type="file" class="unseen" webkitdirectory @change="chooseFiles"></label>
+          <label class="button"><Icon name="plus" /> Choose files<input type="file" class="unseen" multiple
+              accept="image/*" @change="chooseFiles"></label>
+          <label class="button">Choose a folder<input type="file" class="unseen" webkitdirectory
+              @change="chooseFiles"></label>
           <button v-if="tray.items.length" type="button" class="quiet" @click="tray.clear()">Remove all</button>
         </header>
         <TrayList v-if="tray.items.length" :tray="tray" />
         <div v-else class="drop-hint">
           <Icon name="picture" />
           <p><b>Drop pictures anywhere on this page</b></p>
-          <p class="muted">or paste them, or choose files or a whole folder. They are sent at once and stay on this fleet.</p>
+          <p class="muted">or paste them, or choose files or a whole folder. They are sent at once and stay on this
+            fleet.</p>
           <p v-if="fleet?.demo"><button type="button" @click="takeSamples">Try the sample pictures</button></p>
         </div>
       </section>
@@ -43,13 +46,18 @@ export default {
           <button type="button" class="quiet" v-if="models?.length" @click="chooseReady">All ready</button></header>
         <p v-if="error && !models" class="failure" role="alert">{{ error }}</p>
         <p v-else-if="!models" class="muted">Asking which models there are…</p>
-        <p v-else-if="!models.length" class="muted">There is no model yet. Put a manifest into the catalog folder, or run <code>captionfleet add OWNER/REPO</code>.</p>
+        <p v-else-if="!models.length" class="muted">There is no model yet. Put a manifest into the catalog folder,
+          or run <code>captionfleet add OWNER/REPO</code>.</p>
         <ModelChips v-else :models="models" v-model:chosen="chosen" />
         <DemoOffers />
         <PromptField :models="chosenModels" v-model="prompt" />
-        <label class="name"><span class="label">Name <span class="muted">(optional)</span></span><input type="text" v-model="name" maxlength="200" :placeholder="suggestion"></label>
+        <label><span class="label">Name <span class="muted">(optional)</span></span>
+          <input type="text" v-model="name" maxlength="200" :placeholder="suggestion"></label>
         <p v-if="submission.problem" class="failure" role="alert">{{ submission.problem }}</p>
-        <footer><button type="submit" class="primary" :aria-disabled="ready ? 'false' : 'true'">{{ label }}</button><kbd class="wide-only" v-if="ready" title="Ctrl+Enter">Ctrl ⏎</kbd></footer>
+        <footer>
+          <button type="submit" class="primary" :aria-disabled="ready ? 'false' : 'true'">{{ label }}</button>
+          <kbd class="wide-only" v-if="ready" title="Ctrl+Enter">Ctrl ⏎</kbd>
+        </footer>
       </section>
     </form>`,
   setup() {

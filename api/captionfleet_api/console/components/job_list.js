@@ -14,12 +14,15 @@ export default {
       <h1 id="jobs-title">Jobs</h1>
       <p v-if="error" class="failure" role="alert">{{ error }}</p>
       <p v-if="!jobs && !error" class="muted">Reading the jobs…</p>
-      <div v-if="jobs && !jobs.length" class="empty"><p><b>No job yet.</b></p><p>A job is a set of pictures shown to some models. <a href="/">Make the first comparison</a>.</p></div>
+      <div v-if="jobs && !jobs.length" class="empty"><p><b>No job yet.</b></p><p>A job is a set of pictures shown to
+        some models. <a href="/">Make the first comparison</a>.</p></div>
       <ul v-if="jobs?.length" class="jobs">
         <li v-for="job in jobs" :key="job.id"><a :href="'/jobs/' + encodeURIComponent(job.id)">
           <span class="job-name">{{ job.name || job.id }}</span>
-          <span class="job-state"><span class="dot" :class="mood(job)"></span>{{ stateWords(job) }}<span v-if="job.counts.failed" class="failure">, {{ job.counts.failed }} failed</span></span>
-          <progress :max="all(job) || 1" :value="ended(job)" :aria-label="'Progress of ' + (job.name || job.id)"></progress>
+          <span class="job-state"><span class="dot" :class="mood(job)"></span>{{ stateWords(job) }}<span
+              v-if="job.counts.failed" class="failure">, {{ job.counts.failed }} failed</span></span>
+          <progress :max="all(job) || 1" :value="ended(job)"
+              :aria-label="'Progress of ' + (job.name || job.id)"></progress>
           <span class="muted job-facts">{{ plural(job.images, "picture") }} × {{ models(job) }}</span>
           <time class="muted" :title="clock(job.created_at)">{{ ago(job.created_at) }}</time>
         </a></li>

@@ -11,7 +11,7 @@ export default {
   components: { AddColumn, ColumnSheet, Grid, JobHead, PictureSheet },
   props: { job: String },
   template: `
-    <div class="job" ref="scroller" :style="{ '--columns': state.visible.value.length, '--head-height': headHeight + 'px' }"><div class="job-inner">
+    <div class="job" ref="scroller" :style="measures"><div class="job-inner">
       <div v-if="state.failure.value && !loaded" class="empty" role="alert">
         <h1>{{ state.failure.value }}</h1>
         <p>It may have been deleted. <a href="/jobs">All jobs</a> or <a href="/">a new comparison</a>.</p>
@@ -48,6 +48,8 @@ export default {
       if (loaded.value) document.title = title(state.job.value);
     });
     return {
+      measures: computed(() => (
+        { "--columns": state.visible.value.length, "--head-height": `${headHeight.value}px` })),
       state, scroller, sheet, picture, loaded, head, headHeight,
       nothing: computed(() => search.q && search.complete && !search.loading && !search.total),
     };

@@ -17,28 +17,31 @@ export default {
       <p v-if="error" class="failure" role="alert">{{ error }}</p>
       <p v-if="!models && !error" class="muted">Reading the models…</p>
       <DemoOffers />
-      <div v-if="models && !models.length" class="empty"><p><b>No model yet.</b></p><p>Put a manifest into the catalog folder, or run <code>captionfleet add OWNER/REPO</code>.</p></div>
+      <div v-if="models && !models.length" class="empty">
+        <p><b>No model yet.</b></p>
+        <p>Put a manifest into the catalog folder, or run <code>captionfleet add OWNER/REPO</code>.</p>
+      </div>
       <ul v-if="models?.length" class="cards">
         <li v-for="model in models" :key="model.name" class="card">
-          <header><h2>{{ model.title }}</h2><code v-if="model.title !== model.name" class="muted">{{ model.name }}</code>
-            <span class="push"></span><span class="state"><span class="dot" :class="model.mood"></span>{{ model.phase }}</span></header>
+          <header>
+            <h2>{{ model.title }}</h2>
+            <code v-if="model.title !== model.name" class="muted">{{ model.name }}</code>
+            <span class="push"></span>
+            <span class="state"><span class="dot" :class="model.mood"></span>{{ model.phase }}</span>
+          </header>
           <p>{{ model.message }}</p>
-          <p v-if="model.failure && model.mood === 'bad'" class="failure">{{ model.failure.reason }} on {{ model.failure.worker }}, {{ ago(model.failure.time) }}: {{ model.failure.message }}
-            <template v-if="model.failure.nextRetryTime">Next try {{ clock(model.failure.nextRetryTime) }}.</template></p>
+          <p v-if="model.failure && model.mood === 'bad'" class="failure">{{ failureWords(model.failure) }}</p>
           <dl class="facts">
-            <template v-if="model.source"><dt>Source</dt><dd>{{ model.source }}</dd></template>
-            <dt>Speed</dt><dd>{{ model.speed === null ? "not measured yet" : seconds(model.speed) + " per picture" }}<template v-if="model.rate !== null">, {{ model.rate.toFixed(model.rate < 10 ? 1 : 0) }} pictures/s at best</template></dd>
-            <dt>Memory</dt><dd>{{ model.memory === null ? "not measured yet" : bytes(model.memory) }}<template v-if="model.loadSeconds !== null">, loads in {{ seconds(model.loadSeconds) }}</template></dd>
-            <dt>Loaded</dt><dd><template v-if="!model.copies.length">nowhere</template>
-              <ul v-else class="copies"><li v-for="copy in model.copies"><b>{{ copy.worker }}</b> ({{ copy.device }}): {{ copy.state }}<template v-if="copy.message">, {{ copy.message }}</template></li></ul></dd>
-            <dt>Cached</dt><dd>{{ model.cachedOn.join(", ") || "nowhere" }}</dd>
-            <template v-if="model.queue"><dt>Queue</dt><dd>{{ model.queue.total ? model.queue.total + " waiting" + (model.queue.wait ? ", about " + model.queue.wait : "") : "empty" }}</dd></template>
-            <template v-if="model.revision"><dt>Revision</dt><dd><code>{{ model.revision }}</code></dd></template>
+            <template v-for="(fact, name) in facts(model)">
+              <dt>{{ name }}</dt><dd>{{ fact }}</dd>
+            </template>
           </dl>
           <footer><button type="button" class="small" @click="shown = model.name">Manifest</button></footer>
         </li>
       </ul>
-      <Sheet v-if="manifest()" :title="'Manifest of ' + shown" wide @close="shown = ''"><pre class="manifest" tabindex="0">{{ manifest() }}</pre></Sheet>
+      <Sheet v-if="manifest()" :title="'Manifest of ' + shown" wide @close="shown = ''">
+        <pre class="manifest" tabindex="0">{{ manifest() }}</pre>
+      </Sheet>
     </section>`,
   setup() {
     const { models, error, look } = useModels();
@@ -48,6 +51,29 @@ export default {
       const model = shown.value && models.value?.find((each) => each.name === shown.value);
       return model ? yaml(model.manifest) : "";
     };
-    return { models, error, shown, manifest, ago, bytes, clock, seconds };
+    return { models, error, shown, manifest, facts, failureWords };
   },
 };
+
+/** What is known of a model, by name, each in words; what is unknown for good is left out. */
+function facts(model) {
+  const { source, speed, rate, memory, loadSeconds, copies, cachedOn, queue, revision } = model;
+  const best = rate === null ? "" : `, ${rate.toFixed(rate < 10 ? 1 : 0)} pictures/s at best`;
+  const loads = loadSeconds === null ? "" : `, loads in ${seconds(loadSeconds)}`;
+  const loaded = copies.map((copy) => `${copy.worker} (${copy.device}): ${copy.message || copy.state}`);
+  const wait = queue?.wait ? `, about ${queue.wait}` : "";
+  return {
+    ...(source ? { Source: source } : {}),
+    Speed: speed === null ? "not measured yet" : `${seconds(speed)} per picture${best}`,
+    Memory: memory === null ? "not measured yet" : bytes(memory) + loads,
+    Loaded: loaded.join("; ") || "nowhere",
+    Cached: cachedOn.join(", ") || "nowhere",
+    ...(queue ? { Queue: queue.total ? `${queue.total} waiting${wait}` : "empty" } : {}),
+    ...(revision ? { Revision: revision } : {}),
+  };
+}
+
+function failureWords({ reason, worker, time, message, nextRetryTime }) {
+  const next = nextRetryTime ? ` Next try: ${clock(nextRetryTime)}.` : "";
+  return `${reason} on ${worker}, ${ago(time)}: ${message}${next}`;
+}

@@ -15,16 +15,20 @@ export default {
   components: { HelpSheet, Icon },
   template: `
     <div class="top-end"><div class="top-tools">
-      <button type="button" class="quiet" :aria-label="'Colors: ' + themeWords + '. Switch'" :title="'Colors: ' + themeWords" @click="switchTheme"><Icon :name="themeIcon" /></button>
+      <button type="button" class="quiet" :aria-label="'Colors: ' + themeWords + '. Switch'"
+          :title="'Colors: ' + themeWords" @click="switchTheme"><Icon :name="themeIcon" /></button>
       <button type="button" class="quiet help" aria-label="Keys" title="Keys ( ? )" @click="help = true">?</button>
       <HelpSheet v-if="help" @close="help = false" />
       <Teleport to="body">
-        <div class="notes" role="status" aria-live="polite"><p v-for="note in notes" :key="note.id" :class="note.kind">{{ note.text }}</p></div>
+        <div class="notes" role="status" aria-live="polite"><p v-for="note in notes" :key="note.id"
+            :class="note.kind">{{ note.text }}</p></div>
       </Teleport>
     </div>
     <div class="banners">
-      <div v-if="!connection.online" class="banner bad" role="alert"><b>Offline.</b> The server does not answer. Nothing is lost: this page goes on by itself when it is back.</div>
-      <div v-if="connection.denied" class="banner bad" role="alert"><b>Not admitted.</b> Open the address that captionfleet printed when it started: it carries the token.</div>
+      <div v-if="!connection.online" class="banner bad" role="alert"><b>Offline.</b> The server does not answer.
+        Nothing is lost: this page goes on by itself when it is back.</div>
+      <div v-if="connection.denied" class="banner bad" role="alert"><b>Not admitted.</b> Open the address that
+        captionfleet printed when it started: it carries the token.</div>
       <div v-for="trouble in problems" class="banner warn" role="status">{{ trouble.text }}
         <ul v-if="trouble.list"><li v-for="line in trouble.list">{{ line }}</li></ul></div>
     </div></div>`,
@@ -47,7 +51,7 @@ export default {
       event.preventDefault();
     }
     return {
-      help, fleet, connection, notes, switchTheme,
+      help, connection, notes, switchTheme,
       problems: computed(() => troubles(fleet.value)),
       themeIcon: computed(() => THEMES[theme.value][0]),
       themeWords: computed(() => THEMES[theme.value][1]),

@@ -19,7 +19,8 @@ export const AddColumn = {
           <p v-if="error" class="failure" role="alert">{{ error }}</p>
           <ModelChips :models="models || []" v-model:chosen="chosen" />
           <PromptField :models="chosenModels" v-model="prompt" />
-          <footer><button type="submit" class="primary" :aria-disabled="!chosen.length || sending ? 'true' : 'false'">{{ label }}</button></footer>
+          <footer><button type="submit" class="primary"
+              :aria-disabled="!chosen.length || sending ? 'true' : 'false'">{{ label }}</button></footer>
         </form>
       </template>
     </Sheet>`,

@@ -24,7 +24,8 @@ export const ColumnHead = {
         <button role="menuitem" type="button" :disabled="first" @click="$emit('move', -1)">Move left</button>
         <button role="menuitem" type="button" :disabled="last" @click="$emit('move', 1)">Move right</button>
         <button role="menuitem" type="button" @click="$emit('hide')">Hide</button>
-        <button role="menuitem" type="button" v-if="summary?.failed" @click="$emit('retry')">Retry {{ summary.failed }} failed</button>
+        <button role="menuitem" type="button" v-if="summary?.failed" @click="$emit('retry')">Retry
+          {{ summary.failed }} failed</button>
       </Menu>
     </div>`,
   data: () => ({ over: false }),

@@ -13,11 +13,16 @@ export const ColumnSheet = {
       <ul class="column-list">
         <li v-for="column in state.columns.value" :key="column.id">
           <label><input type="checkbox" :checked="!hidden(column)" @change="toggle(column)">
-            <span><b>{{ column.model }}</b><span v-if="column.prompt" class="prompt">{{ column.prompt }}</span></span></label>
+            <span><b>{{ column.model }}</b><span v-if="column.prompt"
+                class="prompt">{{ column.prompt }}</span></span></label>
           <ColumnFoot :summary="state.summary[column.id]" />
           <span class="pair">
-            <button type="button" class="quiet" :disabled="hidden(column)" :aria-label="'Move ' + column.model + ' left'" @click="move(column, -1)"><Icon name="left" /></button>
-            <button type="button" class="quiet" :disabled="hidden(column)" :aria-label="'Move ' + column.model + ' right'" @click="move(column, 1)"><Icon name="right" /></button>
+            <button type="button" class="quiet" :disabled="hidden(column)"
+                :aria-label="'Move ' + column.model + ' left'" @click="move(column, -1)">
+                  <Icon name="left" /></button>
+            <button type="button" class="quiet" :disabled="hidden(column)"
+                :aria-label="'Move ' + column.model + ' right'" @click="move(column, 1)">
+                  <Icon name="right" /></button>
           </span>
         </li>
       </ul>

@@ -8,11 +8,15 @@ import { note } from "./notes.js";
 export const DemoOffers = {
   template: `
     <aside v-if="demo" class="demo">
-      <p><b>Demo.</b> These are toy models: they know only colored shapes.<template v-if="demo.hub_reachable === false"> No model hub can be reached from here, so these are all there are.</template></p>
+      <p><b>Demo.</b> These are toy models: they know only colored shapes.<template
+          v-if="demo.hub_reachable === false"> No model hub can be reached from here, so these are all there
+          are.</template></p>
       <ul v-if="demo.hub_reachable && demo.offers.length" class="offers" aria-label="Real models to fetch">
         <li v-for="offer in demo.offers" :key="offer.name">
-          <button type="button" class="small" :disabled="asked[offer.name]" @click="fetchModel(offer)">Fetch {{ offer.display_name || offer.name }}</button>
-          <span class="muted">{{ bytes(offer.size_bytes) }}<template v-if="offer.license"> · {{ offer.license }}</template></span>
+          <button type="button" class="small" :disabled="asked[offer.name]" @click="fetchModel(offer)">Fetch
+            {{ offer.display_name || offer.name }}</button>
+          <span class="muted">{{ bytes(offer.size_bytes) }}<template v-if="offer.license"> ·
+            {{ offer.license }}</template></span>
         </li>
       </ul>
     </aside>`,

@@ -3,7 +3,7 @@
 const PICTURE = /\.(jpe?g|png|gif|webp|bmp|tiff?|avif|heic|heif|jfif|ppm)$/i;
 
 /** Could this be a picture? Only asked of what lies in folders: what a person picks is sent. */
-export function looksLikePicture({ name, type }) {
+function looksLikePicture({ name, type }) {
   return type.startsWith("image/") || PICTURE.test(name);
 }
 

@@ -13,20 +13,23 @@ export async function lookAtFleet() {
 }
 
 const SILENT_SECONDS = 10;
+const KEPT = "Pictures and jobs are kept and go on by themselves.";
+const NO_BROKER = "there is no connection to the broker";
+const NO_OPERATOR = "The operator is silent. Loaded models keep captioning, but nothing is loaded or scaled.";
 
-/** What is wrong with broker, operator and catalog, as [{kind, text, list}]. Pure. */
+/** What is wrong with broker, operator and catalog, as [{text, list}]. Pure. */
 export function troubles(state) {
   if (!state) return [];
-  const found = [];
-  if (state.refusal) found.push({ text: state.refusal });
-  if (state.broker && !state.broker.connected) {
-    found.push({ text: `No captions for now: ${state.broker.message || "there is no connection to the broker"}. Pictures and jobs are kept and go on by themselves.` });
-  } else if (state.operator && (state.operator.seen_seconds === null || state.operator.seen_seconds > SILENT_SECONDS)) {
-    found.push({ text: state.operator.message || "The operator is silent. Loaded models keep captioning, but nothing is loaded or scaled: see its log." });
+  const { refusal, broker, operator, catalog_problems: refused = [] } = state;
+  const found = refusal ? [{ text: refusal }] : [];
+  if (broker && !broker.connected) {
+    found.push({ text: `No captions for now: ${broker.message || NO_BROKER}. ${KEPT}` });
+  } else if (operator && (operator.seen_seconds ?? Infinity) > SILENT_SECONDS) {
+    found.push({ text: operator.message || NO_OPERATOR });
   }
-  if (state.catalog_problems?.length) {
-    const count = state.catalog_problems.length;
-    found.push({ text: `${count === 1 ? "One manifest was" : `${count} manifests were`} refused:`, list: state.catalog_problems });
+  if (refused.length) {
+    const many = refused.length === 1 ? "One manifest was" : `${refused.length} manifests were`;
+    found.push({ text: `${many} refused:`, list: refused });
   }
   return found;
 }

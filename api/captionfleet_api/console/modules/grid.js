@@ -36,11 +36,14 @@ export const Grid = {
       <div class="grid-body" role="rowgroup" ref="body" :style="{ height: view.height + 'px' }">
         <div v-for="index in indices" :key="index" role="row" class="grid-row" :aria-rowindex="index + 2"
              :data-index="index" :style="{ top: top(index) + 'px' }" v-measure="observer">
-          <div role="rowheader" class="picture" data-column="0" :tabindex="tab(index, 0)" @focus="keys.at(index, 0)">
+          <div role="rowheader" class="picture" data-column="0" :tabindex="tab(index, 0)"
+               @focus="keys.at(index, 0)">
             <template v-if="row(index)">
-              <button type="button" class="thumb" :tabindex="tab(index, 0)" :aria-label="'Show ' + row(index).image.filename" @click="$emit('picture', index)">
-                <img :src="'/api/v1/images/' + row(index).image.id + '/thumbnail'" alt="" loading="lazy" decoding="async"
-                     :width="row(index).image.width" :height="row(index).image.height"></button>
+              <button type="button" class="thumb" tabindex="-1"
+                      :aria-label="'Show ' + row(index).image.filename" @click="$emit('picture', index)">
+                <img :src="'/api/v1/images/' + row(index).image.id + '/thumbnail'" alt="" loading="lazy"
+                     decoding="async" :width="row(index).image.width" :height="row(index).image.height">
+              </button>
               <span class="filename"><Marked :text="row(index).image.filename" :q="rows.state.q" /></span>
             </template>
             <span v-else class="muted">…</span>
@@ -50,7 +53,8 @@ export const Grid = {
             <div class="cell-name">{{ column.model }} <span class="muted">{{ promptLabel(column) }}</span></div>
             <Cell :task="row(index)?.cells[column.id]" :q="rows.state.q" :eta="eta(index, column)"
                   :active="keys.isActive(index, c + 1)" @star="state.star(row(index).cells[column.id])"
-                  @retry="state.retry(row(index).cells[column.id])" @copy="copyCaption(row(index).cells[column.id])" />
+                  @retry="state.retry(row(index).cells[column.id])"
+                  @copy="copyCaption(row(index).cells[column.id])" />
           </div>
         </div>
       </div>
@@ -78,7 +82,7 @@ export const Grid = {
     usePoll(() => lookAtWaiting(state, view), () => LOOK_MS);
     const all = computed(() => state.job.value?.columns || []);
     return {
-      rows, body, cards, view, observer, keys, all, layout, promptLabel, copyCaption,
+      rows, body, cards, view, observer, keys, promptLabel, copyCaption,
       columns: state.visible,
       indices: computed(() => drawnIndices(view, keys.active.row, rows.state.total)),
       pictures: computed(() => pictureWords(rows.state)),

@@ -18,7 +18,8 @@ export const HelpSheet = {
   template: `
     <Sheet title="Keys" @close="$emit('close')">
       <section v-for="(keys, place) in KEYS"><h3>{{ place }}</h3>
-        <dl class="keys"><template v-for="(does, key) in keys"><dt><kbd>{{ key }}</kbd></dt><dd>{{ does }}</dd></template></dl>
+        <dl class="keys"><template
+            v-for="(does, key) in keys"><dt><kbd>{{ key }}</kbd></dt><dd>{{ does }}</dd></template></dl>
       </section>
     </Sheet>`,
   setup: () => ({ KEYS }),

@@ -18,10 +18,12 @@ export const JobHead = {
     <header class="job-head">
       <div class="job-title">
         <h1>{{ job.name || "Job " + job.id }}</h1>
-        <span class="muted">{{ plural(job.images, "picture") }} × {{ plural(job.columns.length, "column") }}, <time :title="clock(job.created_at)">{{ ago(job.created_at) }}</time></span>
+        <span class="muted">{{ plural(job.images, "picture") }} × {{ plural(job.columns.length, "column") }}, <time
+            :title="clock(job.created_at)">{{ ago(job.created_at) }}</time></span>
       </div>
       <div class="job-progress">
-        <progress :max="total || 1" :value="ended" :aria-label="'Progress of ' + (job.name || 'this job')"></progress>
+        <progress :max="total || 1" :value="ended"
+            :aria-label="'Progress of ' + (job.name || 'this job')"></progress>
         <p>{{ words }}</p>
         <p class="unseen" aria-live="polite">{{ spoken }}</p>
       </div>
@@ -33,11 +35,15 @@ export const JobHead = {
         <label class="search"><Icon name="search" /><input type="search" v-model="typed" data-search maxlength="200"
           placeholder="Search captions and file names ( / )" aria-label="Search captions and file names"></label>
         <button type="button" @click="$emit('add')"><Icon name="plus" /> Add column</button>
-        <button type="button" @click="$emit('columns')"><Icon name="columns" /> Columns<template v-if="hidden"> ({{ hidden }} hidden)</template></button>
+        <button type="button" @click="$emit('columns')"><Icon name="columns" /> Columns<template
+            v-if="hidden"> ({{ hidden }} hidden)</template></button>
         <Menu text="Export" class="export"><template #button>Export <Icon name="down" /></template>
-          <a v-for="(text, format) in FORMATS" role="menuitem" download :href="exportAddress(format)">{{ text }}</a></Menu>
-        <button v-if="job.counts.failed" type="button" @click="state.retryFailed()"><Icon name="retry" /> Retry {{ job.counts.failed }} failed</button>
-        <button v-if="job.state === 'running'" type="button" @click="state.cancel()"><Icon name="close" /> Cancel</button>
+          <a v-for="(text, format) in FORMATS" role="menuitem" download
+              :href="exportAddress(format)">{{ text }}</a></Menu>
+        <button v-if="job.counts.failed" type="button" @click="state.retryFailed()"><Icon name="retry" /> Retry
+          {{ job.counts.failed }} failed</button>
+        <button v-if="job.state === 'running'" type="button" @click="state.cancel()">
+          <Icon name="close" /> Cancel</button>
       </div>
     </header>`,
   setup(props) {

@@ -8,7 +8,8 @@ export const ModelChips = {
     <ul class="chips">
       <li v-for="model in models" :key="model.name">
         <label class="chip" :class="{ chosen: chosen.includes(model.name) }">
-          <input type="checkbox" :checked="chosen.includes(model.name)" @change="toggle(model.name)" :value="model.name">
+          <input type="checkbox" :checked="chosen.includes(model.name)" @change="toggle(model.name)"
+              :value="model.name">
           <span class="chip-words">
             <span class="chip-name">{{ model.title }}</span>
             <span class="chip-facts"><span class="dot" :class="model.mood"></span>{{ model.phase }}<template

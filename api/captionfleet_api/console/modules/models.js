@@ -25,7 +25,7 @@ export function useModels() {
 }
 
 /** A manifest as the console shows it. Pure. */
-export function described(manifest) {
+function described(manifest) {
   const { metadata, spec, status } = manifest;
   const phase = status?.phase || "Pending";
   const copies = status?.copies?.instances || [];

@@ -11,12 +11,17 @@ export const PictureSheet = {
   props: { state: Object, start: Number },
   emits: ["close"],
   template: `
-    <Sheet :title="row ? row.image.filename : 'Picture'" wide class="picture-sheet" @close="$emit('close')" @keydown="keys">
+    <Sheet :title="row ? row.image.filename : 'Picture'" wide class="picture-sheet" @close="$emit('close')"
+        @keydown="keys">
       <div v-if="row" class="picture-large">
         <figure><img :src="'/api/v1/images/' + row.image.id" :alt="row.image.filename">
-          <figcaption class="muted">{{ row.image.width }} × {{ row.image.height }} pixels, picture {{ at + 1 }} of {{ state.rows.state.total }}
-            <span class="pair"><button type="button" class="quiet" aria-label="Previous picture" :disabled="at === 0" @click="go(-1)"><Icon name="left" /></button>
-            <button type="button" class="quiet" aria-label="Next picture" :disabled="at + 1 >= state.rows.state.total" @click="go(1)"><Icon name="right" /></button></span></figcaption></figure>
+          <figcaption class="muted">{{ row.image.width }} × {{ row.image.height }} pixels, picture {{ at + 1 }} of
+            {{ state.rows.state.total }}
+            <span class="pair"><button type="button" class="quiet" aria-label="Previous picture"
+                :disabled="at === 0" @click="go(-1)"><Icon name="left" /></button>
+            <button type="button" class="quiet" aria-label="Next picture"
+                :disabled="at + 1 >= state.rows.state.total" @click="go(1)">
+                  <Icon name="right" /></button></span></figcaption></figure>
         <ul><li v-for="column in state.visible.value" :key="column.id">
           <h3>{{ column.model }} <span class="muted">{{ promptLabel(column) }}</span></h3>
           <Cell :task="row.cells[column.id]" active @star="state.star(row.cells[column.id])"

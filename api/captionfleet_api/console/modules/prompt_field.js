@@ -12,7 +12,8 @@ export const PromptField = {
       <div v-if="presets.length" class="presets" role="group" aria-label="Prompts that the chosen models offer">
         <button v-for="preset in presets" :key="preset.text" type="button" class="small"
                 :aria-pressed="modelValue === preset.text ? 'true' : 'false'" :title="preset.text"
-                @click="$emit('update:modelValue', modelValue === preset.text ? '' : preset.text)">{{ preset.name }}</button>
+                @click="$emit('update:modelValue', modelValue === preset.text ? '' :
+                  preset.text)">{{ preset.name }}</button>
       </div>
     </div>`,
   setup(props) {
@@ -27,7 +28,7 @@ export const PromptField = {
 };
 
 /** Each prompt once, however many of the models offer it. Pure. */
-export function presetsOf(models) {
+function presetsOf(models) {
   const known = new Map();
   for (const model of models) for (const preset of model.prompts) known.set(preset.text, preset);
   return [...known.values()];

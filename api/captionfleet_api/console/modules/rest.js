@@ -4,7 +4,7 @@ import { connection, reportLost } from "./connection.js";
 export const DOORS = "/api/v1";
 
 /** The server refused; message says what and why. */
-export class Problem extends Error {
+class Problem extends Error {
   constructor(status, body) {
     super(body.detail || body.title || `The server answered ${status}.`);
     Object.assign(this, { status, field: body.field, code: body.code, retryAfter: null });

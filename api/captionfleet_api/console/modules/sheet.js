@@ -10,7 +10,8 @@ export const Sheet = {
     <dialog ref="dialog" class="sheet" :class="{ wide }" :aria-label="title" @close="$emit('close')"
             @click="$event.target === dialog && dialog.close()" @keydown.stop>
       <header><h2>{{ title }}</h2>
-        <button type="button" class="quiet" aria-label="Close" @click="dialog.close()"><Icon name="close" /></button>
+        <button type="button" class="quiet" aria-label="Close" @click="dialog.close()">
+          <Icon name="close" /></button>
       </header>
       <div class="sheet-body"><slot :close="() => dialog.close()" /></div>
     </dialog>`,

@@ -181,7 +181,7 @@ export class Tray {
 }
 
 /** How an item counts. Pure. */
-export function fate({ state, twin }) {
+function fate({ state, twin }) {
   if (state === "rejected") return "rejected";
   if (state !== "there") return "moving";
   return twin === "same" ? "twins" : "usable";
