@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from captionfleet_api.jobs.changes import Changes
 from captionfleet_api.jobs.fleet_view import FleetView
 from captionfleet_api.jobs.job_reading import job_shape, last_change
+from captionfleet_api.jobs.loops import finish
 from captionfleet_api.jobs.shapes import JobShape, TaskShape
 from captionfleet_api.jobs.task_reading import (
     Change,
@@ -39,9 +40,22 @@ class Event:
     shape: TaskShape | JobShape | None = None
 
 
+@dataclass(frozen=True)
+class _Look:
+    found: list[Change]
+    whole: bool
+    """Nothing more has changed; the rest is told with it."""
+    number: int | None = None
+    job: JobShape | None = None
+    flipped: list[TaskShape] = field(default_factory=list)
+
+
 @dataclass
 class Story:
-    """One reader's way through the changes of one job."""
+    """One reader's way through the changes of one job.
+
+    A reader may leave at any moment, but never in mid-query: that would cost a connection.
+    """
 
     database: Database
     fleet_view: FleetView
@@ -62,8 +76,7 @@ class Story:
         if after is not None:
             self._place = (after, _AFTER_ALL_IDS)
         else:
-            async with self.database.read() as session:
-                self._place = await _recent(session, self.job)
+            self._place = await finish(self._begin())
         with self.changes.following(self.job) as changed:
             while not self.ending.is_set():
                 changed.clear()
@@ -78,26 +91,38 @@ class Story:
 
     async def _news(self) -> AsyncIterator[Event]:
         """What happened since the last look. Ends with `done` if the job is not running."""
-        while True:
-            async with self.database.read() as session:
-                found = await changed_tasks(session, self.fleet_view, self.job, self._place, _PAGE)
-                if len(found) < _PAGE:
-                    number = await last_change(session, self.job)
-                    job = await job_shape(session, self.fleet_view, self.job)
-                    flipped = await self._flipped(session, found)
-                    break
-            for event in self._numbered(found[:-1], found[-1]):
+        while not (look := await finish(self._look())).whole:
+            *some, last = look.found
+            for event in self._numbered(some, last):
                 yield event
-            yield Event("task", shape=found[-1].task)
-        for event in self._numbered(found, None):
+            yield Event("task", shape=last.task)
+        for event in self._numbered(look.found, None):
             yield event
-        for task in flipped:
+        for task in look.flipped:
             yield Event("task", shape=task)
-        if job and number is not None and job != self._told:
-            yield Event("job", number, job)
-        if job and job.state != JobState.RUNNING:
-            yield Event("done", number, job)
-        self._told = job
+        if look.job and look.job != self._told:
+            yield Event("job", look.number, look.job)
+        if look.job and look.job.state != JobState.RUNNING:
+            yield Event("done", look.number, look.job)
+        self._told = look.job
+
+    async def _look(self) -> "_Look":
+        """One page of changes; with the last one, how the job stands at that very moment."""
+        async with self.database.read() as session:
+            found = await changed_tasks(session, self.fleet_view, self.job, self._place, _PAGE)
+            if len(found) == _PAGE:
+                return _Look(found, whole=False)
+            return _Look(
+                found,
+                whole=True,
+                number=await last_change(session, self.job),
+                job=await job_shape(session, self.fleet_view, self.job),
+                flipped=await self._flipped(session, found),
+            )
+
+    async def _begin(self) -> tuple[int, str]:
+        async with self.database.read() as session:
+            return await _recent(session, self.job)
 
     def _numbered(self, found: list[Change], following: Change | None) -> list[Event]:
         """A change may touch many tasks: only the last of them may claim that it was seen."""
@@ -123,7 +148,7 @@ class Story:
 
     async def _silence(self, changed: asyncio.Event) -> AsyncIterator[Event]:
         """Wait for a change, with a sign of life every 15 s; then a little, to gather more."""
-        while not await _either(changed, self.ending, HEARTBEAT_SECONDS):
+        while not await either(changed, self.ending, HEARTBEAT_SECONDS):
             yield Event("silence")
         if not self.ending.is_set():
             await asyncio.sleep(_GATHER_SECONDS)
@@ -141,7 +166,7 @@ async def _recent(session: AsyncSession, job: str) -> tuple[int, str]:
     return (row.changed, row.id) if row else (-1, _AFTER_ALL_IDS)
 
 
-async def _either(one: asyncio.Event, other: asyncio.Event, seconds: float) -> bool:
+async def either(one: asyncio.Event, other: asyncio.Event, seconds: float) -> bool:
     """Wait until one of them is set; false if that takes longer."""
     waits = [asyncio.create_task(event.wait()) for event in (one, other)]
     try:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 
 from captionfleet_api.jobs.fleet_view import FleetView
+from captionfleet_api.jobs.loops import finish
 from captionfleet_api.jobs.shapes import ColumnShape, TaskShape
 from captionfleet_api.jobs.task_reading import TaskFilter, task_page
 from captionfleet_api.store.engine import Database
@@ -64,12 +65,13 @@ async def _pages(
     database: Database, fleet_view: FleetView, job: str
 ) -> AsyncIterator[list[TaskShape]]:
     """Each page in a transaction of its own: a slow reader must not hold one open."""
-    after = ""
-    while True:
+
+    async def page_after(place: str) -> list[TaskShape]:
         async with database.read() as session:
-            page = await task_page(session, fleet_view, job, TaskFilter(), limit=_PAGE, after=after)
-        if not page:
-            return
+            return await task_page(session, fleet_view, job, TaskFilter(), limit=_PAGE, after=place)
+
+    after = ""
+    while page := await finish(page_after(after)):
         yield page
         after = page[-1].id
 

@@ -1,6 +1,7 @@
 """The doors that make work: POST /jobs, and POST /captions for one picture with all its answers."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from captionfleet_api import metrics
 from captionfleet_api.images.normalize import BadPicture
+from captionfleet_api.jobs.events import either
 from captionfleet_api.jobs.job_reading import job_shape
 from captionfleet_api.jobs.orders import Order, Rejected
 from captionfleet_api.jobs.requests import CaptionsAsked, Filename, ImageAsked, JobAsked
@@ -173,14 +175,13 @@ def _filename(file: UploadFile) -> str:
 
 async def _ended(api: Parts, job: str, seconds: float) -> bool:
     """Wait until the job is not running any more; false if that takes longer."""
+    deadline = time.monotonic() + seconds
     with api.changes.following(job) as changed:
-        try:
-            async with asyncio.timeout(seconds):
-                while not api.ending.is_set():
-                    changed.clear()
-                    if (await shown_job(api, job)).state != JobState.RUNNING:
-                        return True
-                    await changed.wait()
-        except TimeoutError:
-            pass  # what there is by now is the answer
-    return False
+        while True:
+            changed.clear()
+            if (await shown_job(api, job)).state != JobState.RUNNING:
+                return True
+            left = deadline - time.monotonic()
+            if left <= 0 or api.ending.is_set():
+                return False
+            await either(changed, api.ending, left)
