@@ -16,6 +16,8 @@ from tests.conftest import eventually
 
 from captionfleet.lifeline import LIFELINE_VARIABLE
 
+pytestmark = pytest.mark.services  # engines and programs are processes
+
 NO_BROKER = "amqp://nobody:nothing@127.0.0.1:9/"
 
 

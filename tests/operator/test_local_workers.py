@@ -24,6 +24,8 @@ from captionfleet_operator.local.workers import LocalWorkers
 from captionfleet_operator.planner import PoolPlan
 from captionfleet_operator.settings import OperatorSettings
 
+pytestmark = pytest.mark.services  # engines and programs are processes
+
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 NOW = 1_800_000_000.0
 

@@ -15,6 +15,8 @@ from captionfleet_worker.engine_process import (
     Shot,
 )
 
+pytestmark = pytest.mark.services  # engines and programs are processes
+
 HEAD = "from captionfleet import CustomModel\nclass Own(CustomModel):\n    def load(self): pass\n"
 
 

@@ -24,7 +24,7 @@ from captionfleet_worker.engine.protocol import LoadFailed
 from captionfleet_worker.engine.transformers_captioner import TransformersCaptioner
 
 # transformers' own habits with numpy; nothing of ours.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.services, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 SIX = Generation(max_new_tokens=6, min_new_tokens=6)
 PICTURES = [

@@ -13,6 +13,8 @@ from tests.worker.engines import custom_spec, engine_of, order_for, plain
 from captionfleet_worker.engine.protocol import EngineOrder, LoadFailed, encode, read_frame
 from captionfleet_worker.engine_process import EngineProcess, Shot, engine_environment
 
+pytestmark = pytest.mark.services  # engines and programs are processes
+
 SLOW = """
 import pathlib, time
 from captionfleet import CustomModel

@@ -16,6 +16,8 @@ from tests.worker.engines import (
 
 from captionfleet_worker.engine_process import Answer, EngineProcess, Shot
 
+pytestmark = pytest.mark.services  # engines and programs are processes
+
 NAMES = sorted(TRUTH)
 
 

@@ -24,6 +24,8 @@ from captionfleet_worker.engine.loading import revision_of
 from captionfleet_worker.engine.weights import folder_digest, weight_files
 from captionfleet_worker.engine_process import EngineProcess, LoadFailed, Shot
 
+pytestmark = pytest.mark.services  # engines and programs are processes
+
 BASIC = SHAPES / "models" / "shapes-basic"
 
 
