@@ -100,6 +100,6 @@ async def test_a_cell_waits_for_those_before_it_in_its_column(evaluate: Evaluate
 
 
 async def test_numbers_read_well(evaluate: Evaluate) -> None:
-    body = "return [[0.001, 0.034, 1.26, 34, 600, 7800].map(words.seconds), words.bytes(990e6)];"
+    body = "return [[0.0001, 0.0341, 1.26, 34, 600, 7800].map(words.seconds), words.bytes(990e6)];"
     read = await evaluate(body, None)
-    assert read == [["< 0.01 s", "0.03 s", "1.3 s", "34 s", "10 min", "2 h 10 min"], "944 MB"]
+    assert read == [["< 0.001 s", "0.034 s", "1.3 s", "34 s", "10 min", "2 h 10 min"], "944 MB"]

@@ -28,7 +28,7 @@ export default {
           <span class="push"></span>
           <label class="button"><Icon name="plus" /> Choose files<input type="file" class="unseen" multiple
               accept="image/*" @change="chooseFiles"></label>
-          <label class="button">Choose a folder<input type="file" class="unseen" webkitdirectory
+          <label class="button wide-only">Choose a folder<input type="file" class="unseen" webkitdirectory
               @change="chooseFiles"></label>
           <button v-if="tray.items.length" type="button" class="quiet" @click="tray.clear()">Remove all</button>
         </header>
@@ -43,7 +43,7 @@ export default {
       </section>
       <section class="asking" aria-labelledby="models-title">
         <header><h2 id="models-title">Models</h2><span class="push"></span>
-          <button type="button" class="quiet" v-if="models?.length" @click="chooseReady">All ready</button></header>
+          <button type="button" class="quiet" v-if="models?.length" @click="chooseAll">Choose all</button></header>
         <p v-if="error && !models" class="failure" role="alert">{{ error }}</p>
         <p v-else-if="!models" class="muted">Asking which models there are…</p>
         <p v-else-if="!models.length" class="muted">There is no model yet. Put a manifest into the catalog folder,
@@ -73,10 +73,10 @@ export default {
     const suggestion = computed(() => suggestedName(tray.items));
     const ready = computed(() => count.usable && !count.moving && chosenModels.value.length && !asking.state.sending);
     watch(models, (known) => {
-      if (known?.length && recall("models", null) === null) chooseReady();
+      if (known?.length && recall("models", null) === null) chooseAll();
     });
     watch(chosen, (names) => remember("models", names));
-    function chooseReady() {
+    function chooseAll() {
       const usable = models.value.filter((m) => m.mood !== "bad" && m.mood !== "off");
       chosen.value = usable.map((m) => m.name);
     }
@@ -95,7 +95,7 @@ export default {
     onUnmounted(() => tray.close());
     return {
       tray, models, error, chosen, prompt, name, count, chosenModels, suggestion, ready, over, fleet,
-      submission: asking.state, chooseReady, chooseFiles, takeSamples, submit,
+      submission: asking.state, chooseAll, chooseFiles, takeSamples, submit,
       countWords: computed(() => countWords(count)),
       label: computed(() => label(count, chosenModels.value.length, asking.state.sending)),
     };

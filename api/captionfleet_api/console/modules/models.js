@@ -44,7 +44,7 @@ function described(manifest) {
     loadSeconds: status?.performance?.loadSeconds ?? null,
     prompts: spec.prompts || [],
     ownPrompt: spec.generation?.prompt || "",
-    source: status?.source || "",
+    source: shortened(status?.source || ""),
     revision: status?.revision?.active || "",
     queue: status?.queue || null,
     copies,
@@ -52,4 +52,9 @@ function described(manifest) {
     failure: status?.lastFailure || null,
     manifest,
   };
+}
+
+/** A folder by its last two names; the manifest has the whole path. */
+function shortened(source) {
+  return source.startsWith("/") ? `…/${source.split("/").slice(-2).join("/")}` : source;
 }

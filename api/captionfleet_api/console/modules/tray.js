@@ -145,9 +145,14 @@ export class Tray {
   /** Equal bytes under the same name count once; under another name they are said to be equal. */
   #compare(item) {
     const first = this.first.get(item.image);
-    if (!first) this.first.set(item.image, item);
-    const twin = !first || first === item ? "" : first.name === item.name ? "same" : first.name;
-    this.#become(item, "there", { twin });
+    if (first && first.key < item.key) {
+      this.#become(item, "there", { twin: first.name === item.name ? "same" : first.name });
+      return;
+    }
+    // The earlier one in the list is the original, whichever arrived first.
+    this.first.set(item.image, item);
+    this.#become(item, "there", { twin: "" });
+    if (first && first !== item) this.#compare(first);
   }
 
   #findTwins() {

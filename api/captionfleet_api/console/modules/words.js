@@ -4,11 +4,11 @@ export function plural(count, one, many = one + "s") {
   return `${count.toLocaleString("en-US")} ${count === 1 ? one : many}`;
 }
 
-/** Seconds of work: 0.034 s, 1.2 s, 34 s. */
+/** Seconds of work in two digits: 0.034 s, 1.2 s, 34 s. */
 export function seconds(value) {
   if (value === null || value === undefined) return "";
-  if (value < 0.0095) return "< 0.01 s";
-  if (value < 1) return `${value.toFixed(2)} s`;
+  if (value < 0.001) return "< 0.001 s";
+  if (value < 1) return `${Number(value.toPrecision(2))} s`;
   return value < 10 ? `${value.toFixed(1)} s` : duration(value);
 }
 
