@@ -103,7 +103,7 @@ class Fleet:
 
     def programs(self, module: str) -> list[psutil.Process]:
         """The live processes of this installation that run `python -m module`."""
-        return [p for p in self.descendants() if module in _command(p)]
+        return [p for p in self.descendants() if f"-m {module} " in _command(p) + " "]
 
     def descendants(self) -> list[psutil.Process]:
         """Every live process that carries this installation's data folder in its environment."""

@@ -55,10 +55,7 @@ async def test_a_worker_told_to_leave_in_mid_batch_hands_back_only_what_it_did_n
         fleet.set_seconds(0.1)
         async with submitted(fleet, colors(80)) as submission:
             await submission.captioned(8)
-            leaving = next(
-                p for p in fleet.programs("captionfleet_worker")
-                if p.cmdline()[-1] == "captionfleet_worker"
-            )  # fmt: skip
+            leaving = fleet.programs("captionfleet_worker")[0]
             leaving.send_signal(signal.SIGTERM)
             await eventually(lambda: not leaving.is_running(), seconds=30)
             tasks = await submission.finished()
