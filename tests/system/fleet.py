@@ -154,6 +154,8 @@ def running_fleet(
     values = {"workers": workers, "timeout": timeout}
     (folder / "fleet.yaml").write_text(manifests or MANIFESTS % values)
     env = {k: v for k, v in os.environ.items() if not k.startswith("CAPTIONFLEET_")}
+    # The operator listens for 6 s before it acts; these tests have few workers to hear.
+    env |= {"CAPTIONFLEET_LISTENING_SECONDS": "2.5"}
     env |= {"ORACLE_ORDERS": str(orders), **(environment or {})}
     env.pop("RABBITMQ_URL", None)
     if broker_url:
