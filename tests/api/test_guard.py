@@ -83,6 +83,11 @@ def test_without_a_token_other_sites_pages_stay_outside(method: str) -> None:
     assert judge(OPEN, visit) is Verdict.FOREIGN_ORIGIN
 
 
+def test_an_origin_that_is_no_address_is_a_foreign_one() -> None:
+    visit = Visit("/api/v1/jobs", "POST", HOST, origin="http://[")
+    assert judge(OPEN, visit) is Verdict.FOREIGN_ORIGIN
+
+
 def test_a_proxy_may_hide_the_port_of_https() -> None:
     visit = Visit("/", "POST", "captions.example", origin="https://captions.example:443")
     assert judge(Rules(None, local_names_only=False), visit) is Verdict.PASS

@@ -53,6 +53,15 @@ async def test_the_same_bytes_have_the_same_id_and_are_decoded_once(doors: Doors
         assert len((await session.scalars(select(ImageRow))).all()) == 1
 
 
+async def test_a_lost_blob_is_put_again_by_the_next_upload(doors: Doors) -> None:
+    await doors.upload("red")
+    async with doors.parts.database.read() as session:
+        (image,) = (await session.scalars(select(ImageRow))).all()
+    await doors.parts.blobs.delete(image.picture_sha256)
+    await doors.upload("red")
+    assert await doors.parts.blobs.get(image.picture_sha256)
+
+
 async def test_a_form_with_one_file_is_as_good_as_a_bare_body(doors: Doors) -> None:
     file = {"file": ("cat.png", picture("red"))}
     answer = await doors.client.post("/api/v1/images", files=file)

@@ -124,3 +124,29 @@ def test_the_generation_changes_with_the_spec_and_survives_a_restart(tmp_path: P
     (tmp_path / "a.yaml").write_text((MODEL % "m").replace("path: weights", "path: other"))
     found.refresh()
     assert found.models()["m"].metadata.generation != first
+
+
+def test_a_file_broken_while_it_is_edited_deletes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(MODEL % "m")
+    found = catalog(tmp_path)
+    (tmp_path / "a.yaml").write_text("{ half saved")
+    found.refresh()
+    assert list(found.models()) == ["m"]
+    assert len(found.problems()) == 1
+    (tmp_path / "a.yaml").unlink()
+    found.refresh()
+    assert found.models() == {}
+
+
+@pytest.mark.parametrize("metadata", ["blip", "[1]", "null"])
+def test_metadata_of_a_wrong_kind_is_told_like_any_other_problem(
+    tmp_path: Path, metadata: str
+) -> None:
+    text = f"apiVersion: captionfleet.io/v1alpha1\nkind: CaptionModel\nmetadata: {metadata}\n"
+    (tmp_path / "a.yaml").write_text(text)
+    assert "metadata" in " ".join(catalog(tmp_path).problems())
+
+
+def test_a_json_link_that_leads_nowhere_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.json").symlink_to(tmp_path / "nowhere")
+    assert catalog(tmp_path).problems() == []

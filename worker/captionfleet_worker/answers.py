@@ -57,6 +57,10 @@ class Answers:
             if await self._published(held, verdict):
                 fault_point("worker: after result, before ack")
                 await held.delivery.ack()
+        except Exception:
+            # Free its place at the broker. Nobody holds it then, so the sweeper releases it again.
+            log.exception("task not answered", task=held.task.task)
+            await held.delivery.ack()
         finally:
             self._done(held)
 

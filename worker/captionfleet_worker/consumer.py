@@ -255,6 +255,8 @@ class ModelConsumer:
 
     async def _engine_back(self) -> bool:
         """Wait for a living engine; False if a drain came first. Raises LoadFailed."""
+        if self._draining.is_set():
+            return False
         restart = asyncio.ensure_future(self._captioner.restart())
         draining = asyncio.ensure_future(self._draining.wait())
         try:

@@ -4,10 +4,14 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 
+import structlog
+
 from captionfleet.broker.link import Session
 from captionfleet.messages import Copy, ModelAssignment
 from captionfleet_worker.live_copy import LiveCopy, Workplace
 from captionfleet_worker.reconcile import Action, Verb, WantedCopy, next_actions
+
+log = structlog.get_logger()
 
 
 class Copies:
@@ -82,6 +86,10 @@ class Copies:
             unload.add_done_callback(self._unloads.discard)
 
     async def _unload(self, copy: LiveCopy) -> None:
-        await copy.unload()
-        del self._copies[copy.model]
-        self._place.changed()
+        try:
+            await copy.unload()
+        except Exception:
+            log.exception("copy not unloaded in order", model=copy.model)
+        finally:
+            self._copies.pop(copy.model, None)
+            self._place.changed()

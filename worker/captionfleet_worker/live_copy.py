@@ -308,6 +308,8 @@ class LiveCopy:
             self._set(CopyState(phase), sentence)
 
     def _set(self, state: CopyState, message: str | None = None) -> None:
+        if self.state == CopyState.UNLOADING:
+            return  # there is no way back
         if state != self.state:
             self._since = time.monotonic()
             log.info("copy", model=self.model, state=state.value)

@@ -31,6 +31,8 @@ class Pictures:
         Raises BadPicture or TooBusy.
         """
         known = await self.find(upload.sha256)
+        if known and await self.blobs.last_put(known.picture_sha256) is None:
+            return await self._keep(upload)  # its blob got lost: put it again
         if known and time.time() - known.created_at < _TOUCH_SECONDS:
             return known
         return await self._touch(upload.sha256) or await self._keep(upload)

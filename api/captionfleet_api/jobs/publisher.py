@@ -122,8 +122,12 @@ class Publisher:
         await self._look_again.wait()
         await self._broker.connected()
         self._look_again.clear()
-        async with self._database.read() as session:
-            unconfirmed = await _unconfirmed(session)
+        try:
+            async with self._database.read() as session:
+                unconfirmed = await _unconfirmed(session)
+        except Exception:
+            self._look_again.set()
+            raise
         again = [each for each in unconfirmed if each.token not in self._under_way]
         if again:
             log.info("attempts are published again", attempts=len(again))

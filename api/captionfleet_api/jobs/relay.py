@@ -5,6 +5,8 @@ Woken by new work, results and heartbeats; a slow pulse of the flow is only the 
 
 from collections.abc import Iterable
 
+import structlog
+
 from captionfleet.catalog import Catalog
 from captionfleet.resources import ModelManifest
 from captionfleet_api.jobs import metrics
@@ -15,6 +17,8 @@ from captionfleet_api.jobs.holds import Holds
 from captionfleet_api.jobs.loops import finish
 from captionfleet_api.jobs.publisher import Publisher
 from captionfleet_api.store.engine import Database
+
+log = structlog.get_logger()
 
 
 class Relay:
@@ -42,8 +46,15 @@ class Relay:
         known = self._catalog.models()
         for model in sorted(models):
             if model in known and model not in self._holds:
-                while await finish(self._release(known[model])):
-                    pass  # answers from the cache took no room: there may be more to release
+                await self._fill(known[model])
+
+    async def _fill(self, manifest: ModelManifest) -> None:
+        try:
+            while await finish(self._release(manifest)):
+                pass  # answers from the cache took no room: there may be more to release
+        except Exception:
+            # One model's trouble must not keep the others waiting. The pulse tries again.
+            log.exception("tasks not released", model=manifest.name)
 
     async def _release(self, manifest: ModelManifest) -> bool:
         """Release once; true if it is worth to look again."""

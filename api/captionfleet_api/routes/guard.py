@@ -95,7 +95,10 @@ def _foreign(visit: Visit) -> bool:
     """A browser says that the request comes from a page that is not ours."""
     if not visit.origin:
         return False
-    origin = urlsplit(visit.origin)
+    try:
+        origin = urlsplit(visit.origin)
+    except ValueError:
+        return True
     default = {"http": ":80", "https": ":443"}.get(origin.scheme, "")
     return visit.host.lower() not in (origin.netloc, origin.netloc.removesuffix(default)) or (
         not origin.netloc

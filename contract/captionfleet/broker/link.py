@@ -250,7 +250,10 @@ class Link:
                 self.trouble = "the connection to the broker was lost"
             except QueueMissing as error:
                 self.trouble = f"{error} does not exist on the broker yet: is the operator running?"
-            except CONNECTION_TROUBLE as error:
+            except Exception as error:
+                # Whatever it was: a program without a broker must go on trying.
+                if not isinstance(error, CONNECTION_TROUBLE):
+                    log.exception("broker session not set up", link=self._name)
                 self.trouble = f"the broker cannot be reached: {error or type(error).__name__}"
             finally:
                 self._session = None
@@ -304,8 +307,11 @@ class Link:
             )
         except PublishError as error:
             raise Unroutable(f"no queue is bound to {exchange} under {key}") from error
-        except CONNECTION_TROUBLE as error:
-            raise NotConfirmed(str(error) or type(error).__name__) from error
+        except Exception as error:
+            # The client gives a bare Exception to what waited on a connection that just closed.
+            if isinstance(error, CONNECTION_TROUBLE) or type(error) is Exception:
+                raise NotConfirmed(str(error) or type(error).__name__) from error
+            raise
 
     async def _connect(self) -> Session:
         connections: list[AbstractConnection] = []

@@ -117,6 +117,11 @@ class FolderCatalog:
     def refresh(self) -> None:
         """Read the folder anew. Kept apart from watch() so that a caller may insist."""
         seen = _read(self.folder, self.custom)
+        for key, last in self._seen.found.items():
+            # A file that is half saved or broken now is no deletion: what it said last counts.
+            broken = any(problem.startswith(f"{last.file}:") for problem in seen.problems)
+            if key not in seen.found and broken and last.file.exists():
+                seen.found[key] = last
         for key, each in seen.found.items():
             seen.found[key] = _Found(self._dressed(each.manifest, each.file), each.file)
         self._seen = seen
@@ -217,8 +222,17 @@ def _files(folder: Path) -> Iterator[Path]:
         for name in files:
             if name.endswith(_SUFFIXES) and not name.startswith("."):
                 file = Path(place) / name
-                if not name.endswith(".json") or b"captionfleet.io/" in file.read_bytes()[:65536]:
+                if not name.endswith(".json") or _names_us(file):
                     yield file
+
+
+def _names_us(file: Path) -> bool:
+    """JSON is mostly other people's, and may be large: look at its beginning only."""
+    try:
+        with file.open("rb") as opened:
+            return b"captionfleet.io/" in opened.read(65536)
+    except OSError:
+        return False
 
 
 def _read_file(file: Path) -> tuple[list[Manifest], list[str]]:
@@ -236,7 +250,8 @@ def _read_file(file: Path) -> tuple[list[Manifest], list[str]]:
         try:
             manifests.append(parse_manifest(document))
         except InvalidManifest as error:
-            name = (document.get("metadata") or {}).get("name", "without a name")
+            metadata = document.get("metadata")
+            name = metadata.get("name") if isinstance(metadata, dict) else "without a name"
             problems.extend(f"{file}: {document.get('kind')} {name}: {p}" for p in error.problems)
     return manifests, problems
 

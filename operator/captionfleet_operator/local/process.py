@@ -90,7 +90,7 @@ def find(record: WorkerRecord) -> WorkerProcess | None:
             if same and _is_live(process):
                 return WorkerProcess(process, None)
     marked = [p for p in psutil.process_iter() if _is_live(p) and _launch_of(p) == record.launch]
-    # Its engines carry the mark too, but the worker is older than they are.
+    # What it started may carry the mark too, but the worker is older than that.
     eldest = min(marked, key=lambda process: process.create_time(), default=None)
     return WorkerProcess(eldest, None) if eldest else None
 
