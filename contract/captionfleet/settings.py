@@ -28,6 +28,12 @@ class FleetSettings(BaseSettings):
     catalog: Path = Field(
         Path(), description="Folder of manifests with the models and pools of this fleet."
     )
+    namespace: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
+        description="Kubernetes namespace with the models and pools of this fleet. Default: none, "
+        "they are in the catalog folder.",
+    )
     data: Path = Field(
         Path(".captionfleet"), description="Folder for everything the programs keep."
     )

@@ -127,9 +127,9 @@ class FolderCatalog:
         self._seen = seen
 
     async def put(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
-        manifest = parse_manifest(manifest.as_manifest())
         own = self.folder / MANAGED / f"{manifest.kind}-{manifest.name}.yaml"
         there = self._seen.found.get((manifest.kind, manifest.name))
+        manifest = parse_manifest(manifest.as_manifest(), there.manifest if there else None)
         if there and there.file != own:
             raise Conflict(
                 f"{manifest.kind} {manifest.name} is defined in {there.file}: change that file"

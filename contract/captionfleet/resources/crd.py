@@ -16,6 +16,7 @@ from captionfleet.resources.rules import VALIDATIONS, resolve
 _KEPT = (
     "type", "description", "default", "enum", "pattern", "minimum", "maximum", "minLength",
     "maxLength", "minItems", "maxItems", "maxProperties", VALIDATIONS,
+    "x-kubernetes-preserve-unknown-fields", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
 )  # fmt: skip
 
 MODEL_COLUMNS = [
@@ -39,15 +40,26 @@ POOL_COLUMNS = [
     ("MODELS", "integer", ".status.modelsLoaded", 0),
     ("WAIT", "string", ".status.wait", 0),
     ("AGE", "date", ".metadata.creationTimestamp", 0),
+    ("MESSAGE", "string", ".status.message", 1),
 ]
+POOL_SCALE = {
+    "specReplicasPath": ".spec.replicas",
+    "statusReplicasPath": ".status.replicas",
+    "labelSelectorPath": ".status.selector",
+}
 
 
 def crds() -> dict[str, dict[str, Any]]:
     """File name -> CustomResourceDefinition."""
     return {
-        "captionmodels.yaml": _crd(ModelManifest, "captionmodels", "capm", MODEL_COLUMNS),
-        "captionworkerpools.yaml": _crd(PoolManifest, "captionworkerpools", "capw", POOL_COLUMNS),
-    }
+        "captionmodels.yaml": _crd(
+            ModelManifest, "captionmodels", "capm", MODEL_COLUMNS, {"status": {}}
+        ),
+        "captionworkerpools.yaml": _crd(
+            PoolManifest, "captionworkerpools", "capw", POOL_COLUMNS,
+            {"status": {}, "scale": POOL_SCALE},
+        ),
+    }  # fmt: skip
 
 
 def render(crd: dict[str, Any]) -> str:
@@ -56,7 +68,11 @@ def render(crd: dict[str, Any]) -> str:
 
 
 def _crd(
-    manifest: type[BaseModel], plural: str, short: str, columns: list[tuple[str, str, str, int]]
+    manifest: type[BaseModel],
+    plural: str,
+    short: str,
+    columns: list[tuple[str, str, str, int]],
+    subresources: dict[str, Any],
 ) -> dict[str, Any]:
     kind = manifest.model_fields["kind"].default
     root = manifest.model_json_schema(by_alias=True)
@@ -94,7 +110,7 @@ def _crd(
                     "name": "v1alpha1",
                     "served": True,
                     "storage": True,
-                    "subresources": {"status": {}},
+                    "subresources": subresources,
                     "additionalPrinterColumns": [
                         {"name": n, "type": t, "jsonPath": p} | ({"priority": w} if w else {})
                         for n, t, p, w in columns

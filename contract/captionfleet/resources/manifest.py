@@ -78,10 +78,11 @@ KINDS: dict[str, type[ModelManifest] | type[PoolManifest]] = {
 }
 
 
-def parse_manifest(document: Any) -> Manifest:
+def parse_manifest(document: Any, before: Manifest | None = None) -> Manifest:
     """Judge one decoded YAML or JSON document: types and unknown fields first, then CEL rules.
 
-    Raises InvalidManifest with a sentence per problem.
+    `before` is the manifest it replaces, if there is one. Raises InvalidManifest with a sentence
+    per problem.
     """
     if not isinstance(document, dict):
         raise InvalidManifest(["a manifest is a mapping with apiVersion, kind, metadata and spec"])
@@ -98,7 +99,7 @@ def parse_manifest(document: Any) -> Manifest:
         manifest = kind.model_validate({**document, "status": None})
     except ValidationError as error:
         raise InvalidManifest(list(_sentences(error))) from None
-    if problems := broken_rules(manifest):
+    if problems := broken_rules(manifest, before):
         raise InvalidManifest(problems)
     return manifest
 

@@ -37,8 +37,10 @@ class HuggingFaceSource(Resource):
 
 
 class VolumeSource(Resource):
+    claim_name: ShortText | None = None
+    """Persistent volume claim that holds the folder, on Kubernetes; a pool must mount it."""
     path: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
-    """Folder with the model's files; a relative path starts at the manifest's own folder."""
+    """Folder with the model's files: inside the claim, or where the manifest lies if relative."""
 
 
 class Source(Resource):
@@ -58,16 +60,39 @@ class Source(Resource):
     """Weights from a folder the worker can read."""
 
 
+class CustomFile(Resource):
+    path: Annotated[str, StringConstraints(min_length=1, max_length=253)]
+    """Where the file goes in the engine's own folder, for example my_model.py."""
+    content: Annotated[str, StringConstraints(max_length=100_000)]
+    """The text of the file."""
+
+
 class Custom(Resource):
+    model_config = rules(
+        rule(
+            "self.files.all(f, !f.path.startsWith('/'))",
+            "custom.files paths are relative: remove the leading slash",
+        ),
+        rule(
+            "self.files.all(f, !f.path.matches('(^|/)[.][.]?(/|$)'))",
+            "custom.files paths must not contain . or .. as a part",
+        ),
+        rule(
+            "self.files.all(f, self.files.exists_one(g, g.path == f.path))",
+            "custom.files names a path twice: every path must be unique",
+        ),
+    )
     entrypoint: Annotated[
         str,
         StringConstraints(
             pattern=r"^[A-Za-z_][\w]*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$", max_length=253
         ),
     ]
-    """`module:Class` of a CustomModel in the worker's custom_infer folder."""
+    """`module:Class` of a CustomModel, in `files` or in the worker's custom_infer folder."""
     kwargs: Annotated[dict[ShortText, ShortText], Field(max_length=32)] = {}
     """Arguments for the class, as text."""
+    files: Annotated[list[CustomFile], Field(max_length=10)] = []
+    """Code that comes with the manifest; it wins over files of the same name in custom_infer."""
 
 
 class DType(StrEnum):
@@ -82,6 +107,13 @@ class Loader(Resource):
     """Number format of the weights. auto: float32 on a CPU, bfloat16 on a GPU."""
     allow_pickle: bool = False
     """Also load .bin checkpoints. They can run code while loading: only from authors you trust."""
+    trust_remote_code: bool = False
+    """Run the Python code that the repository brings. Needs a revision of 40 hex digits."""
+
+
+class PipelineTag(StrEnum):
+    IMAGE_TO_TEXT = "image-to-text"
+    IMAGE_TEXT_TO_TEXT = "image-text-to-text"
 
 
 class Generation(Resource):
@@ -181,7 +213,14 @@ class Inference(Resource):
     """Longest time for one batch. Beyond it the engine is killed and each picture tried alone."""
 
 
+class Prove(StrEnum):
+    ON_APPLY = "OnApply"
+    ON_FIRST_USE = "OnFirstUse"
+
+
 class Acceptance(Resource):
+    prove: Prove = Prove.ON_APPLY
+    """OnApply loads and tests each new spec once at once; OnFirstUse waits for pictures."""
     smoke_test: bool = True
     """Caption a built-in picture after loading, before any of yours."""
     timeout_seconds: Annotated[int, Field(ge=1, le=86400)] = 300
@@ -194,6 +233,12 @@ class ModelSpec(Resource):
             "has(self.source) || has(self.custom)",
             "spec needs source (weights), custom (code) or both",
         ),
+        rule(
+            "!self.loader.trustRemoteCode || (has(self.source) && has(self.source.huggingFace)"
+            " && self.source.huggingFace.revision.matches('^[0-9a-f]{40}$'))",
+            "loader.trustRemoteCode runs the repository's code: name a huggingFace source whose"
+            " revision is a commit of 40 hex digits",
+        ),
     )
     display_name: ShortText | None = None
     """Name shown to people. Default: the resource's name."""
@@ -201,6 +246,8 @@ class ModelSpec(Resource):
     """Where the weights come from."""
     custom: Custom | None = None
     """Your own Python class that does the captioning."""
+    pipeline_tag: PipelineTag | None = None
+    """How the model is asked: without a prompt, or with one. Default: told from its config."""
     loader: Loader = Loader()
     """How weights are loaded."""
     generation: Generation = Generation()
@@ -226,7 +273,8 @@ class ModelSpec(Resource):
         """Digest of what a copy is made of: a copy with another fingerprint must be replaced."""
         made_of: dict[str, Any] = self.model_dump(
             mode="json",
-            include={"source", "custom", "loader", "generation", "batching", "inference",
-                     "acceptance"},
+            include={"source", "custom", "pipeline_tag", "loader", "generation", "batching",
+                     "inference", "acceptance"},
+            exclude={"acceptance": {"prove"}},
         )  # fmt: skip
         return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]

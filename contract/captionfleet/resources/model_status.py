@@ -1,6 +1,9 @@
 """CaptionModel.status: written by the operator alone, read by people, the api and the console."""
 
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
 
 from captionfleet.resources.base import Resource
 
@@ -15,6 +18,7 @@ class ModelPhase(StrEnum):
     DEGRADED = "Degraded"
     FAILED = "Failed"
     SUSPENDED = "Suspended"
+    TERMINATING = "Terminating"
 
 
 class Condition(Resource):
@@ -30,6 +34,17 @@ class Condition(Resource):
     """When status last changed, RFC 3339."""
     observed_generation: int = 0
     """The generation of the spec that was judged."""
+
+
+Conditions = Annotated[
+    list[Condition],
+    Field(
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["type"],
+        }
+    ),
+]
 
 
 class RevisionStatus(Resource):
@@ -129,5 +144,5 @@ class ModelStatus(Resource):
     """What was measured."""
     last_failure: FailureStatus | None = None
     """The last thing that went wrong."""
-    conditions: list[Condition] = []
+    conditions: Conditions = []
     """Accepted, QueueReady, Cached, Scheduled, Loaded, Ready, Suspended."""

@@ -5,7 +5,15 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from captionfleet.resources.base import LabelSelector, Resource, rule, rules
+from captionfleet.resources.base import Labels, LabelSelector, Resource, rule, rules
+from captionfleet.resources.pool_pods import (
+    Cache,
+    Name,
+    PoolVolume,
+    Scheduling,
+    SecretKey,
+    WorkerResources,
+)
 
 
 class PoolDeviceType(StrEnum):
@@ -14,8 +22,22 @@ class PoolDeviceType(StrEnum):
 
 
 class PoolDevice(Resource):
+    model_config = rules(
+        rule(
+            "self.type != 'CPU' || !has(self.resourceName)",
+            "device.resourceName names a kind of GPU: remove it, or set device.type to GPU",
+        ),
+        rule(
+            "self.type != 'CPU' || !has(self.count)",
+            "device.count counts GPUs: remove it, or set device.type to GPU",
+        ),
+    )
     type: PoolDeviceType
     """CPU or GPU."""
+    resource_name: Annotated[str, StringConstraints(min_length=1, max_length=253)] | None = None
+    """Extended resource that a GPU worker asks Kubernetes for. Default: nvidia.com/gpu."""
+    count: Annotated[int, Field(ge=1, le=64)] | None = None
+    """How many of them one worker gets. Default: 1."""
 
 
 class Hosting(Resource):
@@ -29,6 +51,7 @@ class Hosting(Resource):
 
 class AutoscalingMode(StrEnum):
     BUILTIN = "Builtin"
+    EXTERNAL = "External"
     OFF = "Off"
 
 
@@ -51,7 +74,8 @@ class Autoscaling(Resource):
         rule("self.minReplicas <= self.maxReplicas", "minReplicas must not be above maxReplicas"),
     )
     mode: AutoscalingMode = AutoscalingMode.BUILTIN
-    """Builtin sizes the pool by seconds of waiting work; Off keeps spec.replicas."""
+    """Builtin sizes the pool by seconds of waiting work. Off keeps spec.replicas. External keeps
+    spec.replicas too, which kubectl scale, an HPA or KEDA then writes."""
     min_replicas: Annotated[int, Field(ge=0, le=1000)] = 1
     """Fewest workers."""
     max_replicas: Annotated[int, Field(ge=1, le=1000)] = 4
@@ -71,6 +95,39 @@ class Drain(Resource):
     """Longest time a leaving worker may take to finish what it runs."""
 
 
+class Hub(Resource):
+    endpoint: Annotated[str, StringConstraints(max_length=253)] | None = None
+    """Address of the hub for the workers of this pool, as HF_ENDPOINT. A model's own wins."""
+    offline: bool = False
+    """True never asks a hub: models load from the cache or not at all."""
+    token_secret_ref: SecretKey | None = None
+    """Secret with a hub token for gated and private repositories, on Kubernetes."""
+
+
+class Broker(Resource):
+    secret_ref: SecretKey | None = None
+    """Secret with the broker's address. Default: the one of the installation."""
+
+
+class Rollout(Resource):
+    max_surge: Annotated[int, Field(ge=0, le=1000)] = 1
+    """Most workers above the wanted number while workers are replaced by new ones."""
+    max_unavailable: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Most workers missing while workers are replaced by new ones."""
+
+
+class Monitoring(Resource):
+    service_monitor: bool = True
+    """Make a ServiceMonitor for Prometheus, where the cluster knows that kind."""
+    labels: Labels = {}
+    """Labels of the ServiceMonitor, by which a Prometheus selects it."""
+
+
+class NetworkPolicy(Resource):
+    enabled: bool = True
+    """Let nothing in but to the metrics port, and out only to name servers, broker and hub."""
+
+
 EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*$", max_length=253)]
 
 
@@ -78,29 +135,60 @@ class PoolSpec(Resource):
     model_config = rules(
         rule(
             "self.autoscaling.mode != 'Builtin' || !has(self.replicas)",
-            "replicas is decided by autoscaling: remove it, or set autoscaling.mode to Off",
+            "replicas is decided by autoscaling: remove it, or set autoscaling.mode to Off or"
+            " External",
         ),
         rule(
             "self.autoscaling.mode == 'Builtin' || has(self.replicas)",
-            "replicas is needed when autoscaling.mode is Off",
+            "replicas is needed when autoscaling.mode is Off or External",
+        ),
+        rule(
+            "!self.hub.offline || self.cache.type != 'EmptyDir'",
+            "hub.offline needs a cache that lasts: set cache.type to PVC or HostPath",
+        ),
+        rule(
+            "self.rollout.maxSurge + self.rollout.maxUnavailable >= 1",
+            "rollout.maxSurge and rollout.maxUnavailable must not both be 0",
         ),
     )
     device: PoolDevice
     """What the workers compute on."""
+    image: Annotated[str, StringConstraints(max_length=512)] | None = None
+    """Image of the workers. Default: the one of the installation."""
+    image_pull_secrets: Annotated[list[Name], Field(max_length=8)] = []
+    """Names of Secrets with which the image is pulled."""
     model_selector: LabelSelector = LabelSelector()
     """Labels of the models that may run here. Model and pool must agree."""
     hosting: Hosting = Hosting()
     """How models share a worker."""
     replicas: Annotated[int, Field(ge=0, le=1000)] | None = None
-    """Number of workers when autoscaling.mode is Off."""
+    """Number of workers when autoscaling.mode is Off or External."""
     autoscaling: Autoscaling = Autoscaling()
     """How the number of workers follows the work."""
     drain: Drain = Drain()
     """How workers leave."""
+    rollout: Rollout = Rollout()
+    """How workers are replaced when the pool changes."""
+    cache: Cache = Cache()
+    """Where downloaded models are kept."""
+    volumes: Annotated[list[PoolVolume], Field(max_length=16)] = []
+    """Claims with models, mounted read-only at /volumes/CLAIM."""
+    hub: Hub = Hub()
+    """Where models are downloaded from."""
+    broker: Broker = Broker()
+    """How the workers reach the broker."""
+    scheduling: Scheduling = Scheduling()
+    """Which nodes take the workers."""
+    resources: WorkerResources = WorkerResources()
+    """What one worker asks of its node."""
     env: Annotated[
         dict[EnvironmentName, Annotated[str, StringConstraints(max_length=4096)]],
         Field(max_length=64),
     ] = {}
     """Environment variables for the workers."""
+    monitoring: Monitoring = Monitoring()
+    """How the workers are observed."""
+    network_policy: NetworkPolicy = NetworkPolicy()
+    """Whom the workers may talk to."""
     suspend: bool = False
     """True drains every worker of the pool."""

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from captionfleet.resources.base import Resource
-from captionfleet.resources.model_status import Condition
+from captionfleet.resources.model_status import Conditions
 
 
 class WorkerStatus(Resource):
@@ -41,6 +41,8 @@ class PoolStatus(Resource):
     """Workers heard from and not leaving."""
     desired_replicas: int = 0
     """Workers the plan wants."""
+    selector: str = ""
+    """Labels of the pool's pods, for the scale subresource. Empty without Kubernetes."""
     summary: str = "0/0"
     """readyReplicas/desiredReplicas."""
     models_loaded: int = 0
@@ -55,5 +57,5 @@ class PoolStatus(Resource):
     """Every worker there is."""
     scaling_history: list[ScalingDecision] = []
     """The last 10 changes of size, newest first."""
-    conditions: list[Condition] = []
+    conditions: Conditions = []
     """Ready."""

@@ -13,12 +13,17 @@ from pydantic import BaseModel
 VALIDATIONS = "x-kubernetes-validations"
 
 
-def broken_rules(manifest: BaseModel) -> list[str]:
-    """Sentences of the rules that this (well-typed, defaulted) object breaks, with their field."""
+def broken_rules(manifest: BaseModel, before: BaseModel | None = None) -> list[str]:
+    """Sentences of the rules that this (well-typed, defaulted) object breaks, with their field.
+
+    `before`: what it replaces; rules about changes (`oldSelf`) are judged only with it.
+    """
     value = manifest.model_dump(mode="json", exclude_none=True)
+    old = before.model_dump(mode="json", exclude_none=True) if before else None
     schema = _schema(type(manifest))
     return [
-        f"{path or 'manifest'}: {message}" for path, message in _broken(schema, schema, value, "")
+        f"{path or 'manifest'}: {message}"
+        for path, message in _broken(schema, schema, value, old, "")
     ]
 
 
@@ -33,19 +38,24 @@ def _program(expression: str) -> cel.Program:
 
 
 def _broken(
-    root: dict[str, Any], schema: dict[str, Any], value: Any, path: str
+    root: dict[str, Any], schema: dict[str, Any], value: Any, old: Any, path: str
 ) -> Iterator[tuple[str, str]]:
+    """`old`: the value at this place before the change; None if there was none."""
     schema = resolve(root, schema)
     for each in schema.get(VALIDATIONS, ()):
-        if not _program(each["rule"]).execute({"self": value}):
+        if "oldSelf" in each["rule"] and old is None:
+            continue
+        if not _program(each["rule"]).execute({"self": value, "oldSelf": old}):
             yield path, each["message"]
     if isinstance(value, dict):
         for name, part in schema.get("properties", {}).items():
             if name in value:
-                yield from _broken(root, part, value[name], f"{path}.{name}".lstrip("."))
+                before = old.get(name) if isinstance(old, dict) else None
+                yield from _broken(root, part, value[name], before, f"{path}.{name}".lstrip("."))
     elif isinstance(value, list) and "items" in schema:
+        # As on an API server, a change of a list's item has no old value: items have no identity.
         for index, item in enumerate(value):
-            yield from _broken(root, schema["items"], item, f"{path}[{index}]")
+            yield from _broken(root, schema["items"], item, None, f"{path}[{index}]")
 
 
 def resolve(root: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
