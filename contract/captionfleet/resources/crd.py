@@ -125,7 +125,7 @@ def _crd(
 def _structural(root: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """One node without references, titles and null alternatives; lists and maps followed."""
     schema = resolve(root, schema)
-    out = {key: schema[key] for key in _KEPT if key in schema and schema[key] is not None}
+    out = {key: _unset(schema[key]) for key in _KEPT if schema.get(key) is not None}
     if "exclusiveMinimum" in schema:
         out |= {"minimum": schema["exclusiveMinimum"], "exclusiveMinimum": True}
     if "properties" in schema:
@@ -139,6 +139,13 @@ def _structural(root: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     if "items" in schema:
         out["items"] = _structural(root, schema["items"])
     return out
+
+
+def _unset(value: Any) -> Any:
+    """A default without its nulls: an API server takes null for no type."""
+    if not isinstance(value, dict):
+        return value
+    return {name: _unset(part) for name, part in value.items() if part is not None}
 
 
 def main(folder: str) -> None:
