@@ -171,6 +171,7 @@ class LiveCopy:
             reason=self._failure.reason if self._failure else None,
             message=str(self._failure.message) if self._failure else self._message,
             retry_in_seconds=retry_in, state_seconds=round(now - self._since, 1),
+            retriable=self._failure is None or self._failure.retriable,
         )  # fmt: skip
         return described.model_copy(update={**self._measured(), **self._work()})
 

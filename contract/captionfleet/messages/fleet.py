@@ -30,6 +30,8 @@ class Copy(Message):
     """For people: why it failed, or how far it is."""
     retry_in_seconds: float | None = None
     """When failed: seconds until the worker tries again."""
+    retriable: bool = True
+    """When failed: it may heal without a change of the spec or the code."""
     state_seconds: float = 0
     """Seconds in this state."""
     memory_bytes: int | None = None

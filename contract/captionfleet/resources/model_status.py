@@ -7,6 +7,9 @@ from pydantic import Field
 
 from captionfleet.resources.base import Resource
 
+LONGEST_LIST = 64
+"""A status stays small however large the fleet is: the counts beside a list are whole."""
+
 
 class ModelPhase(StrEnum):
     PENDING = "Pending"
@@ -50,6 +53,10 @@ Conditions = Annotated[
 class RevisionStatus(Resource):
     active: str | None = None
     """Revision that answers now, or answered last."""
+    target: str | None = None
+    """Revision of the present spec; absent until a copy of it was loaded once."""
+    proven: str | None = None
+    """Digest of the spec that passed its smoke test last. It is not proven again."""
 
 
 class QueueStatus(Resource):
@@ -95,8 +102,8 @@ class CopiesStatus(Resource):
     """Copies that could not be loaded."""
     summary: str = "0/0"
     """loaded/desired."""
-    instances: list[CopyStatus] = []
-    """Every copy there is."""
+    instances: Annotated[list[CopyStatus], Field(max_length=LONGEST_LIST)] = []
+    """The copies there are, the first 64 by worker."""
 
 
 class PerformanceStatus(Resource):
@@ -121,6 +128,10 @@ class FailureStatus(Resource):
     """When, RFC 3339."""
     next_retry_time: str | None = None
     """When it is tried again, RFC 3339."""
+    retriable: bool = True
+    """It may heal without a change of the spec. Otherwise a proof is not tried again."""
+    fingerprint: str = ""
+    """Digest of the spec that failed: the failure of an earlier spec is no news."""
 
 
 class ModelStatus(Resource):
@@ -138,11 +149,11 @@ class ModelStatus(Resource):
     """Its queue."""
     copies: CopiesStatus = CopiesStatus()
     """Its copies."""
-    cached_on: list[str] = []
-    """Workers that have its files."""
+    cached_on: Annotated[list[str], Field(max_length=LONGEST_LIST)] = []
+    """Workers that have its files, the first 64 by name."""
     performance: PerformanceStatus = PerformanceStatus()
     """What was measured."""
     last_failure: FailureStatus | None = None
     """The last thing that went wrong."""
     conditions: Conditions = []
-    """Accepted, QueueReady, Cached, Scheduled, Loaded, Ready, Suspended."""
+    """Accepted, QueueReady, Cached, Scheduled, Loaded, Ready, Progressing, Degraded, Suspended."""

@@ -1,9 +1,14 @@
 """CaptionWorkerPool.status: written by the operator alone."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from captionfleet.resources.base import Resource
-from captionfleet.resources.model_status import Conditions
+from captionfleet.resources.model_status import LONGEST_LIST, Conditions
+
+LONGEST_WORKERS_LIST = 100
+KEPT_DECISIONS = 10
 
 
 class WorkerStatus(Resource):
@@ -15,8 +20,8 @@ class WorkerStatus(Resource):
     """Leaving."""
     external: bool = False
     """Joined from outside: placed on, never started or stopped by us."""
-    models: list[str] = []
-    """Models loaded here."""
+    models: Annotated[list[str], Field(max_length=LONGEST_LIST)] = []
+    """Models loaded here, the first 64 by name."""
     in_flight: int = 0
     """Tasks held."""
 
@@ -48,14 +53,16 @@ class PoolStatus(Resource):
     models_loaded: int = 0
     """Copies loaded on all workers."""
     backlog_seconds: float | None = None
-    """Seconds of waiting work per worker."""
+    """Seconds that one worker would need for all work that waits for this pool, in every
+    autoscaling mode and without workers too. A model whose speed is unknown counts one picture
+    per second, a model that is still to be proven one second."""
     wait: str = ""
-    """The same for people."""
+    """How long the measured part of it takes the workers there are, for people."""
     message: str = ""
     """What the pool is doing, in one sentence."""
-    workers: list[WorkerStatus] = []
-    """Every worker there is."""
-    scaling_history: list[ScalingDecision] = []
+    workers: Annotated[list[WorkerStatus], Field(max_length=LONGEST_WORKERS_LIST)] = []
+    """The workers there are, the first 100 by name."""
+    scaling_history: Annotated[list[ScalingDecision], Field(max_length=KEPT_DECISIONS)] = []
     """The last 10 changes of size, newest first."""
     conditions: Conditions = []
-    """Ready."""
+    """Ready, BrokerReachable, ScalingLimited, Suspended."""
