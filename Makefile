@@ -14,7 +14,7 @@ install: ## Put everything, and the captionfleet command, into .venv
 demo: install ## Start everything on this machine with four toy models
 	@$(PYTHON) -m captionfleet_cli up examples/shapes --demo
 
-test: install ## Run every check and test; one tier by TIER=unit or TIER=services
+test: install ## Run every check and test; one tier by TIER=unit, services, control-plane or node
 	@scripts/test $(TIER)
 
 lint: install ## Check format, style, types and who imports whom

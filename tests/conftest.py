@@ -22,6 +22,7 @@ settings.load_profile("captionfleet")
 
 ROOT = Path(__file__).parent.parent
 SHAPES = ROOT / "examples" / "shapes"
+pytest_plugins = ["tests.cluster.fixtures"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
