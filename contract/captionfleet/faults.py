@@ -2,10 +2,14 @@
 
 CAPTIONFLEET_FAULT="NAME@MARKER" kills the first process that reaches NAME and can create the
 file MARKER. Without the variable a fault point costs one dictionary look-up.
+CAPTIONFLEET_FAULT_AT_WRITE=N kills the process before its N-th write to the Kubernetes API is
+sent, N+ once that write was answered.
 """
 
 import os
 import signal
+from collections import Counter
+from typing import Literal
 
 # Every point, and the program whose death it is. The fault tests go through all of them.
 FAULT_POINTS = {
@@ -41,3 +45,16 @@ def fault_point(name: str) -> None:
     except FileExistsError:
         return
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+_write_to_die_at = os.environ.get("CAPTIONFLEET_FAULT_AT_WRITE", "")
+_writes = Counter[str]()
+
+
+def count_write(stage: Literal["before", "after"]) -> None:
+    """Die here by SIGKILL if a test wants this process to end at this write."""
+    if not _write_to_die_at:
+        return
+    _writes[stage] += 1
+    if f"{_writes[stage]}{'+' if stage == 'after' else ''}" == _write_to_die_at:
+        os.kill(os.getpid(), signal.SIGKILL)
