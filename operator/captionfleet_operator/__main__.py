@@ -1,7 +1,7 @@
-"""`python -m captionfleet_operator`: decides for one folder of manifests until told to end.
+"""`python -m captionfleet_operator`: decides for one fleet until told to end.
 
-SIGTERM ends the operator alone, with exit status 0; its workers go on and are adopted by the
-next one. If the lifeline is cut it ends at once.
+With CAPTIONFLEET_NAMESPACE for a namespace of Kubernetes, else for a folder of manifests. SIGTERM
+ends the operator alone, with exit status 0; its workers go on and are adopted by the next one.
 """
 
 import asyncio
@@ -12,14 +12,19 @@ import sys
 
 from captionfleet.lifeline import on_lifeline_cut
 from captionfleet.logs import configure_logging
+from captionfleet_operator.local.main import run_local
 from captionfleet_operator.local.sole import AlreadyRunning, hold
-from captionfleet_operator.loop import Operator
 from captionfleet_operator.settings import OperatorSettings
 
 
 def main() -> int:
     settings = OperatorSettings()
     configure_logging("operator", settings.log_level)
+    if settings.namespace:
+        # Imported only here: a folder needs none of what a cluster needs.
+        from captionfleet_operator.cluster.main import run_cluster
+
+        return run_cluster(settings)
     try:
         with hold(settings.data):
             asyncio.run(_serve(settings))
@@ -31,7 +36,7 @@ def main() -> int:
 
 async def _serve(settings: OperatorSettings) -> None:
     on_lifeline_cut(lambda: os._exit(1))
-    running = asyncio.ensure_future(Operator(settings).run())
+    running = asyncio.ensure_future(run_local(settings))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)
     with contextlib.suppress(asyncio.CancelledError):

@@ -21,12 +21,16 @@ from captionfleet.messages import (
     decode_heartbeat,
 )
 from captionfleet_operator.hearing import Hearing
-from captionfleet_operator.planner import ModelSeen, Plan, WorkerSeen
+from captionfleet_operator.planner import ModelSeen, Plan, WorkerSeen, World
 from captionfleet_operator.settings import OperatorSettings
 
 log = structlog.get_logger()
 
 HEARTBEAT_SECONDS = 2.0
+VOLUMES_FOLDER = "/volumes"
+"""Where workers on Kubernetes find the claims of their pool, each under its own name."""
+_TROUBLE_SECONDS = 10.0
+"""A broker that is away for less, for example to restart, is no news."""
 
 
 class FleetLink:
@@ -41,6 +45,7 @@ class FleetLink:
         self._wake = wake
         self._link = Link(settings.rabbitmq_url.get_secret_value(), "operator", self._setup)
         self._connected_at: float | None = None
+        self._alone_since = hearing.clock()
         # uuid7, so that a later incarnation sorts after an earlier one.
         self._incarnation = new_id()
         self._sent: dict[str, Assignment] = {}
@@ -59,19 +64,24 @@ class FleetLink:
             return False
         return self._hearing.clock() - self._connected_at >= self._listening_seconds
 
-    async def tell(
-        self,
-        plan: Plan,
-        models: Mapping[str, ModelSeen],
-        workers: Mapping[str, WorkerSeen],
-        loads: Mapping[str, int],
-    ) -> None:
-        """Send the whole of what the plan says to everybody; repeated until heard.
+    @property
+    def trouble(self) -> str:
+        """Why the broker has been out of reach for a while; empty while it is not."""
+        if self._link.session is not None:
+            self._alone_since = self._hearing.clock()
+            return ""
+        alone = self._hearing.clock() - self._alone_since
+        return self._link.trouble if alone > _TROUBLE_SECONDS else ""
 
-        `loads`: pool -> most copies that one of its workers loads at a time.
-        """
+    async def tell(self, plan: Plan, world: World) -> None:
+        """Send the whole of what the plan says to everybody; repeated until heard."""
         if self._link.session is None:
             return
+        loads = {
+            name: pool.manifest.spec.hosting.max_concurrent_loads
+            for name, pool in world.pools.items()
+        }
+        models, workers = world.models, world.workers
         await asyncio.gather(
             self._tell_reasons(plan),
             *(
@@ -159,6 +169,9 @@ class FleetLink:
 
 
 def model_assignment(model: ModelSeen, state: Wanted) -> ModelAssignment:
-    return ModelAssignment(
-        state=state, fingerprint=model.fingerprint, spec=model.spec.as_manifest()
-    )
+    """The model as a worker gets it: a folder inside a claim by the path it has there."""
+    spec = model.spec.as_manifest()
+    volume = (spec.get("source") or {}).get("volume")
+    if volume and (claim := volume.pop("claimName", None)):
+        volume["path"] = f"{VOLUMES_FOLDER}/{claim}/{volume['path'].lstrip('/')}"
+    return ModelAssignment(state=state, fingerprint=model.fingerprint, spec=spec)

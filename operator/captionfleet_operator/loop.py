@@ -2,75 +2,77 @@
 
 import asyncio
 import contextlib
-import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import structlog
 
 from captionfleet.broker.names import Names
-from captionfleet.catalog import FolderCatalog
+from captionfleet.catalog import Catalog
 from captionfleet.faults import fault_point
 from captionfleet_operator.fleet_link import HEARTBEAT_SECONDS, FleetLink
 from captionfleet_operator.hearing import Hearing
-from captionfleet_operator.local.workers import GRACE_MARGIN_SECONDS, LocalWorkers
 from captionfleet_operator.observe import Observer
 from captionfleet_operator.planner import Memory, Plan, World, plan
 from captionfleet_operator.queues import ModelQueues
 from captionfleet_operator.settings import OperatorSettings
-from captionfleet_operator.statuses import StaleStatuses, StatusWriter
+from captionfleet_operator.statuses import StatusWriter
+from captionfleet_operator.workers import Workers
 
 log = structlog.get_logger()
 
 COALESCED_SECONDS = 0.5
 """Shortest time between two turns: a burst of changes is one change."""
 
+AfterTurn = Callable[[World, Plan, Memory, Memory], None]
+"""Told the world, the plan, and what was remembered before and after it."""
+
 
 class Operator:
     """Runs until cancelled. Workers outlive it."""
 
-    def __init__(self, settings: OperatorSettings) -> None:
-        data = settings.data.resolve()
-        names = Names(settings.fleet)
-        self._catalog = FolderCatalog(settings.catalog, settings.data, settings.custom_infer)
+    def __init__(
+        self,
+        settings: OperatorSettings,
+        catalog: Catalog,
+        workers: Workers,
+        statuses: StatusWriter,
+        after_turn: AfterTurn,
+    ) -> None:
+        self._catalog = catalog
+        self._workers = workers
+        self._statuses = statuses
+        self._after_turn = after_turn
         self._woken = asyncio.Event()
         self._hearing = Hearing(time.monotonic)
-        self._link = FleetLink(settings, self._hearing, self._woken.set)
-        self._queues = ModelQueues(names, data)
-        self._local = LocalWorkers(settings, self._catalog.custom)
-        self._observer = Observer(
-            settings.fleet, self._catalog, self._hearing, self._link, self._local
-        )
-        self._statuses = StatusWriter(self._catalog)
-        self._stale = StaleStatuses(data / "status")
+        self._link = FleetLink(settings, self._hearing, self.wake)
+        self._queues = ModelQueues(Names(settings.fleet))
+        self._observer = Observer(settings, catalog, self._hearing, self._link, workers)
         self._memory = Memory()
-        self._problems: list[str] = []
         # Unix time that never runs backwards.
         self._epoch = time.time() - time.monotonic()
+        self.turned_at = time.monotonic()
+        """Monotonic time of the last whole turn."""
+
+    def wake(self) -> None:
+        """Something changed: take a turn soon."""
+        self._woken.set()
 
     async def run(self) -> None:
-        self._local.adopt()
-        # A worker that ends is noticed at once, not at the next tick.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._woken.set)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._link.run())
-            tasks.create_task(self._watch())
+            tasks.create_task(self._statuses.run())
+            tasks.create_task(self._keep_queues())
             tasks.create_task(self._turns())
 
-    async def _watch(self) -> None:
+    async def _keep_queues(self) -> None:
+        """Apart from the turns: a broker that is slow must not hold up pools and statuses."""
         while True:
-            async with _step("watch the catalog"):
-                async for _ in self._catalog.watch():
-                    self._tell_problems()
-                    self._woken.set()
-            await asyncio.sleep(HEARTBEAT_SECONDS)
-
-    def _tell_problems(self) -> None:
-        problems = self._catalog.problems()
-        for problem in problems:
-            if problem not in self._problems:
-                log.warning("manifest refused", why=problem)
-        self._problems = problems
+            async with _step("keep the queues"):
+                if session := self._link.session:
+                    now = self._epoch + time.monotonic()
+                    await self._queues.keep(session, self._catalog.models(), now)
+            await asyncio.sleep(COALESCED_SECONDS)
 
     async def _turns(self) -> None:
         while True:
@@ -85,34 +87,43 @@ class Operator:
         """Each step by itself: what fails is told, and tried again at the next turn."""
         now = self._epoch + time.monotonic()
         async with _step("look at the workers"):
-            self._hearing.forget(self._local.look(now))
-        async with _step("keep the queues"):
-            if session := self._link.session:
-                await self._queues.keep(session, self._catalog.models(), now)
+            self._hearing.forget(self._workers.look(now))
         async with _step("plan"):
             world = self._observer.world(now, self._queues.trouble)
-            decided, self._memory = plan(world, self._memory)
-            await self._carry_out(world, decided)
+            before = self._memory
+            decided, self._memory = plan(world, before)
+            await self._carry_out(world, decided, before)
+            self.turned_at = time.monotonic()
 
-    async def _carry_out(self, world: World, decided: Plan) -> None:
+    async def _carry_out(self, world: World, decided: Plan, before: Memory) -> None:
         fault_point("operator: before acting")
         async with _step("start and drain workers"):
-            manifests = {name: pool.manifest for name, pool in world.pools.items()}
-            self._local.act(manifests, decided.pools, world.now)
-            self._local.drain(decided.orphans, GRACE_MARGIN_SECONDS + 300, world.now)
+            self._workers.act(world, decided)
         async with _step("tell the fleet"):
-            loads = {
-                name: pool.manifest.spec.hosting.max_concurrent_loads
-                for name, pool in world.pools.items()
-            }
-            await self._link.tell(decided, world.models, world.workers, loads)
+            await self._link.tell(decided, world)
         fault_point("operator: before writing status")
         async with _step("write statuses"):
-            await self._statuses.write("CaptionModel", decided.model_statuses, world.now)
-            await self._statuses.write("CaptionWorkerPool", decided.pool_statuses, world.now)
-        async with _step("remove stale statuses"):
-            present = {"CaptionModel": world.models, "CaptionWorkerPool": world.pools}
-            self._stale.remove(present, world.now)
+            models = {name: model.manifest for name, model in world.models.items()}
+            pools = {name: pool.manifest for name, pool in world.pools.items()}
+            self._statuses.want("CaptionModel", decided.model_statuses, models, world.now)
+            self._statuses.want("CaptionWorkerPool", decided.pool_statuses, pools, world.now)
+        async with _step("finish the turn"):
+            self._after_turn(world, decided, before, self._memory)
+
+
+async def follow(catalog: Catalog, changed: Callable[[], None]) -> None:
+    """Watch a catalog for ever: `changed` is called after each change, and problems are told."""
+    told: list[str] = []
+    while True:
+        async with _step("watch the catalog"):
+            async for _ in catalog.watch():
+                problems = catalog.problems()
+                for problem in problems:
+                    if problem not in told:
+                        log.warning("manifest refused", why=problem)
+                told = problems
+                changed()
+        await asyncio.sleep(HEARTBEAT_SECONDS)
 
 
 @contextlib.asynccontextmanager
@@ -121,3 +132,14 @@ async def _step(what: str) -> AsyncIterator[None]:
         yield
     except Exception:
         log.exception("could not " + what + "; tried again at the next turn")
+
+
+async def together(*running: Awaitable[None]) -> None:
+    """Run all until one fails or all are cancelled."""
+    async with asyncio.TaskGroup() as tasks:
+        for each in running:
+            tasks.create_task(_run(each))
+
+
+async def _run(each: Awaitable[None]) -> None:
+    await each

@@ -1,25 +1,32 @@
-"""Gathers one World from catalog, broker and local processes. Decides nothing."""
+"""Gathers one World from catalog, broker and workers. Decides nothing."""
 
 from collections.abc import Mapping
 
 from captionfleet.catalog import Catalog
-from captionfleet.resources import ModelManifest
+from captionfleet.resources import ModelManifest, PoolManifest
 from captionfleet_operator.fleet_link import FleetLink
 from captionfleet_operator.hearing import Hearing
-from captionfleet_operator.local.workers import LocalWorkers
 from captionfleet_operator.planner import ModelSeen, PoolSeen, World
+from captionfleet_operator.settings import OperatorSettings
 from captionfleet_operator.weights import Weights
+from captionfleet_operator.workers import Workers
 
 
 class Observer:
     def __init__(
-        self, fleet: str, catalog: Catalog, hearing: Hearing, link: FleetLink, local: LocalWorkers
+        self,
+        settings: OperatorSettings,
+        catalog: Catalog,
+        hearing: Hearing,
+        link: FleetLink,
+        workers: Workers,
     ) -> None:
-        self._fleet = fleet
+        self._fleet = settings.fleet
+        self._kubernetes = settings.namespace is not None
         self._catalog = catalog
         self._hearing = hearing
         self._link = link
-        self._local = local
+        self._workers = workers
         self._weights = Weights()
         self._fingerprints: dict[str, tuple[ModelManifest, str]] = {}
         self._pool_gone_since: dict[str, float] = {}
@@ -28,8 +35,8 @@ class Observer:
         models, pools = self._catalog.models(), self._catalog.pools()
         own = {
             worker.id: worker
-            for pool in self._local.pools() | pools.keys()
-            for worker in self._local.of_pool(pool, now)
+            for pool in self._workers.pools() | pools.keys()
+            for worker in self._workers.of_pool(pool, now)
         }
         draining = {worker for worker, each in own.items() if each.draining}
         return World(
@@ -40,18 +47,23 @@ class Observer:
                 name: self._model(manifest, queue_trouble.get(name, ""))
                 for name, manifest in models.items()
             },
-            pools={
-                name: PoolSeen(
-                    manifest=manifest,
-                    own=self._local.of_pool(name, now),
-                    trouble=self._local.trouble(name, now),
-                )
-                for name, manifest in pools.items()
-            },
+            pools={name: self._pool(manifest, now) for name, manifest in pools.items()},
             workers=self._hearing.workers(own.keys(), draining),
             orphans=self._orphans(now),
             demand=self._hearing.total_demand(),
             demand_fresh=self._hearing.demand_is_fresh(),
+            kubernetes=self._kubernetes,
+            broker_trouble=self._link.trouble,
+        )
+
+    def _pool(self, manifest: PoolManifest, now: float) -> PoolSeen:
+        trouble = self._workers.trouble(manifest.name, now)
+        return PoolSeen(
+            manifest=manifest,
+            own=self._workers.of_pool(manifest.name, now),
+            trouble=trouble.sentence,
+            trouble_reason=trouble.reason,
+            shares_memory=self._workers.shares_memory,
         )
 
     def _model(self, manifest: ModelManifest, queue_trouble: str) -> ModelSeen:
@@ -70,10 +82,10 @@ class Observer:
         return known[1]
 
     def _orphans(self, now: float) -> dict[str, float]:
-        gone = self._local.pools() - self._catalog.pools().keys()
+        gone = self._workers.pools() - self._catalog.pools().keys()
         self._pool_gone_since = {pool: self._pool_gone_since.get(pool, now) for pool in gone}
         return {
             worker.id: now - since
             for pool, since in self._pool_gone_since.items()
-            for worker in self._local.of_pool(pool, now)
+            for worker in self._workers.of_pool(pool, now)
         }

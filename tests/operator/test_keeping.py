@@ -1,9 +1,12 @@
 """What the operator keeps in step outside itself: queues on the broker, statuses, estimates."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import eventually
 from tests.operator.fleets import decide, model, pool, worker, world
 
 from captionfleet.broker.link import Session
@@ -24,19 +27,17 @@ async def exist(session: Session, names: Names, *models: str) -> list[str]:
     ]
 
 
-async def test_both_lanes_of_every_model_are_declared(
-    session: Session, names: Names, tmp_path: Path
-) -> None:
-    await ModelQueues(names, tmp_path).keep(session, ["a"], NOW)
+async def test_both_lanes_of_every_model_are_declared(session: Session, names: Names) -> None:
+    await ModelQueues(names).keep(session, ["a"], NOW)
 
     assert await session.ready_count(names.model_queue("a")) == 0
     assert await session.ready_count(names.suspect_queue("a")) == 0
 
 
 async def test_queues_of_a_vanished_model_go_after_two_minutes(
-    session: Session, names: Names, tmp_path: Path
+    session: Session, names: Names
 ) -> None:
-    queues = ModelQueues(names, tmp_path)
+    queues = ModelQueues(names)
     await queues.keep(session, ["a", "b"], NOW)
 
     await queues.keep(session, ["b"], NOW + 1)
@@ -48,9 +49,9 @@ async def test_queues_of_a_vanished_model_go_after_two_minutes(
 
 
 async def test_a_model_that_comes_back_in_time_keeps_its_queues(
-    session: Session, names: Names, tmp_path: Path
+    session: Session, names: Names
 ) -> None:
-    queues = ModelQueues(names, tmp_path)
+    queues = ModelQueues(names)
     for wanted, seconds in ((["a"], 0), ([], 1), (["a"], 60), ([], 119), ([], 200)):
         await queues.keep(session, wanted, NOW + seconds)
 
@@ -58,10 +59,10 @@ async def test_a_model_that_comes_back_in_time_keeps_its_queues(
 
 
 async def test_queues_of_a_model_that_vanished_while_nobody_ran_are_deleted_too(
-    session: Session, names: Names, tmp_path: Path
+    session: Session, names: Names
 ) -> None:
-    await ModelQueues(names, tmp_path).keep(session, ["a"], NOW)
-    following = ModelQueues(names, tmp_path)
+    await ModelQueues(names).keep(session, ["a"], NOW)
+    following = ModelQueues(names)
 
     await following.keep(session, [], NOW + 1000)
     await following.keep(session, [], NOW + 1121)
@@ -70,9 +71,9 @@ async def test_queues_of_a_model_that_vanished_while_nobody_ran_are_deleted_too(
 
 
 async def test_a_queue_that_somebody_deleted_is_declared_again(
-    session: Session, names: Names, tmp_path: Path
+    session: Session, names: Names
 ) -> None:
-    queues = ModelQueues(names, tmp_path)
+    queues = ModelQueues(names)
     await queues.keep(session, ["a"], NOW)
     async with session.channel() as channel:
         await channel.queue_delete(names.model_queue("a"))
@@ -83,11 +84,11 @@ async def test_a_queue_that_somebody_deleted_is_declared_again(
 
 
 async def test_a_queue_of_another_kind_is_a_trouble_of_that_model_alone(
-    session: Session, names: Names, tmp_path: Path
+    session: Session, names: Names
 ) -> None:
     async with session.channel() as channel:
         await channel.declare_queue(names.model_queue("a"), durable=True)
-    queues = ModelQueues(names, tmp_path)
+    queues = ModelQueues(names)
 
     await queues.keep(session, ["a", "b"], NOW)
 
@@ -117,29 +118,67 @@ def status(**facts: Any) -> ModelStatus:
     return decide(seen).model_statuses["a"].model_copy(update=facts)
 
 
-async def test_an_unchanged_status_is_written_once(catalog: CountingCatalog) -> None:
-    writer = StatusWriter(catalog)
+@pytest.fixture
+async def writer(catalog: CountingCatalog) -> AsyncIterator[StatusWriter]:
+    writer = StatusWriter(catalog, numbers_seconds=2)
+    running = asyncio.create_task(writer.run())
+    yield writer
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def want(writer: StatusWriter, wanted: ModelStatus, seconds: float) -> None:
+    """Ask for a status of model a, and wait until it is written or known to be there."""
+    writer.want("CaptionModel", {"a": wanted}, {"a": model("a").manifest}, NOW + seconds)
+    await eventually(lambda: writer.queue.idle)
+
+
+async def test_an_unchanged_status_is_written_once(
+    writer: StatusWriter, catalog: CountingCatalog
+) -> None:
     for second in range(10):
-        await writer.write("CaptionModel", {"a": status()}, NOW + second)
+        await want(writer, status(), second)
 
     assert catalog.writes == 1
 
 
 async def test_live_numbers_are_written_every_two_seconds_and_a_phase_at_once(
-    catalog: CountingCatalog,
+    writer: StatusWriter, catalog: CountingCatalog
 ) -> None:
-    writer = StatusWriter(catalog)
-    await writer.write("CaptionModel", {"a": status(message="1 s")}, NOW)
-    await writer.write("CaptionModel", {"a": status(message="2 s")}, NOW + 1)
+    await want(writer, status(message="1 s"), 0)
+    await want(writer, status(message="2 s"), 1)
     assert catalog.writes == 1
 
-    await writer.write("CaptionModel", {"a": status(phase=ModelPhase.LOADING)}, NOW + 1.5)
+    await want(writer, status(phase=ModelPhase.LOADING), 1.5)
     assert catalog.writes == 2
-    await writer.write(
-        "CaptionModel", {"a": status(phase=ModelPhase.LOADING, message="3 s")}, NOW + 3.6
-    )
+    await want(writer, status(phase=ModelPhase.LOADING, message="3 s"), 3.6)
 
     assert catalog.writes == 3
+
+
+async def test_what_an_earlier_operator_wrote_is_not_written_again(
+    writer: StatusWriter, catalog: CountingCatalog
+) -> None:
+    manifest = model("a").manifest.model_copy(update={"status": status()})
+
+    writer.want("CaptionModel", {"a": status()}, {"a": manifest}, NOW)
+    await eventually(lambda: writer.queue.idle)
+
+    assert catalog.writes == 0
+
+
+async def test_a_status_that_could_not_be_written_is_written_later(
+    writer: StatusWriter, catalog: CountingCatalog
+) -> None:
+    (catalog._statuses).mkdir(parents=True)
+    blocked = catalog._statuses / "CaptionModel"
+    blocked.write_text("a file where a folder should be")
+    writer.want("CaptionModel", {"a": status()}, {"a": model("a").manifest}, NOW)
+    await eventually(lambda: writer.queue.failing(("CaptionModel", "a")))
+
+    blocked.unlink()
+
+    await eventually(lambda: (blocked / "a.json").exists())
 
 
 def test_statuses_of_vanished_resources_are_removed_after_a_while(tmp_path: Path) -> None:

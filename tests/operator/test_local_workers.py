@@ -12,7 +12,7 @@ import psutil
 import pytest
 from pydantic import SecretStr
 from tests.conftest import eventually
-from tests.operator.fleets import pool
+from tests.operator.fleets import pool, world
 from tests.operator.running import FAKES
 
 from captionfleet_operator.local.backoff import after_end
@@ -21,8 +21,9 @@ from captionfleet_operator.local.process import LAUNCH_VARIABLE, find
 from captionfleet_operator.local.record import WorkerRecord, WorkersFile
 from captionfleet_operator.local.sole import AlreadyRunning, hold
 from captionfleet_operator.local.workers import LocalWorkers
-from captionfleet_operator.planner import PoolPlan
+from captionfleet_operator.planner import Plan, PoolPlan
 from captionfleet_operator.settings import OperatorSettings
+from captionfleet_operator.workers import Trouble
 
 pytestmark = pytest.mark.services  # engines and programs are processes
 
@@ -49,8 +50,9 @@ async def local(settings: OperatorSettings) -> AsyncIterator[LocalWorkers]:
 
 
 def keep(local: LocalWorkers, size: int, *drain: str, now: float = NOW, **spec: Any) -> None:
-    plan = PoolPlan(workers=size, drain=drain, reason="", work_seconds=0)
-    local.act({"cpu": pool(**spec).manifest}, {"cpu": plan}, now)
+    size_of_pool = PoolPlan(workers=size, drain=drain, reason="", work_seconds=0)
+    plan = Plan(pools={"cpu": size_of_pool}, waiting={}, pool_sentences={})
+    local.act(world(pools=[pool(**spec)], now=now), plan)
 
 
 def ids(local: LocalWorkers) -> set[str]:
@@ -88,7 +90,7 @@ async def test_a_drained_worker_is_gone_without_a_back_off(local: LocalWorkers) 
 
     await eventually(lambda: local.look(NOW + 1) == {"cpu-1"})
 
-    assert local.trouble("cpu", NOW + 1) == ""
+    assert local.trouble("cpu", NOW + 1) == Trouble()
 
 
 async def test_a_worker_that_outstays_its_grace_is_killed(
@@ -116,7 +118,7 @@ async def test_a_fallen_worker_pauses_before_it_is_started_again(
 
     keep(local, 1, now=NOW + 5.5)
     assert ids(local) == set()
-    said = local.trouble("cpu", NOW + 5.5)
+    said = local.trouble("cpu", NOW + 5.5).sentence
     keep(local, 1, now=NOW + 6.1)
 
     assert ids(local) == {"cpu-1"}

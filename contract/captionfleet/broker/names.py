@@ -34,6 +34,11 @@ class Names:
         """Direct exchange; routing key worker_key()."""
         return f"captionfleet.{self.fleet}.assignments"
 
+    @property
+    def queue_record(self) -> str:
+        """Queue with one message: the model queues that the operator declared."""
+        return f"captionfleet.{self.fleet}.queues"
+
     def model_queue(self, model: str) -> str:
         return f"{self.tasks}.model.{model}"
 

@@ -137,7 +137,12 @@ class FolderCatalog:
         if not dry_run:
             document = manifest.as_manifest()
             document.pop("status", None)
-            for written_by_catalog in ("generation", "creationTimestamp", "uid"):
+            for written_by_catalog in (
+                "generation",
+                "creationTimestamp",
+                "deletionTimestamp",
+                "uid",
+            ):
                 document["metadata"].pop(written_by_catalog, None)
             own.parent.mkdir(parents=True, exist_ok=True)
             _replace(own, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))

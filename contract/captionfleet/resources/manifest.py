@@ -37,6 +37,8 @@ class Metadata(Resource):
     """Changes with the spec. Written by the catalog."""
     creation_timestamp: str | None = None
     """When it was made, RFC 3339; in a folder, when its file was written. By the catalog."""
+    deletion_timestamp: str | None = None
+    """When its deletion was asked for, RFC 3339. Written by the catalog."""
     uid: str | None = None
     """Tells a resource from a later one of the same name. Written by the catalog."""
 

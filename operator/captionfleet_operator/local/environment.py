@@ -38,8 +38,21 @@ def worker_environment(
         "CAPTIONFLEET_LOGS": str(logs),
         "CAPTIONFLEET_METRICS_PORT": "0",
         "CAPTIONFLEET_DRAIN_SECONDS": str(pool.spec.drain.timeout_seconds),
+        **_hub(pool),
         LAUNCH_VARIABLE: launch,
     }
+
+
+def _hub(pool: PoolManifest) -> dict[str, str]:
+    """Of the fields made for pods, those that mean the same to a process."""
+    spec, variables = pool.spec, {}
+    if spec.hub.offline:
+        variables["CAPTIONFLEET_OFFLINE"] = "1"
+    if spec.hub.endpoint:
+        variables["HF_ENDPOINT"] = spec.hub.endpoint
+    if spec.cache.host_path:
+        variables["CAPTIONFLEET_CACHE"] = spec.cache.host_path
+    return variables
 
 
 def threads(pool: PoolManifest) -> int:

@@ -4,7 +4,7 @@ Touches no process that it did not start.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,17 +18,22 @@ from captionfleet_operator.local.backoff import Backoff, after_end
 from captionfleet_operator.local.environment import worker_environment
 from captionfleet_operator.local.process import WorkerProcess
 from captionfleet_operator.local.record import WorkerRecord, WorkersFile
-from captionfleet_operator.planner import OwnWorker, PoolPlan
+from captionfleet_operator.planner import OwnWorker, Plan, World
 from captionfleet_operator.settings import OperatorSettings
+from captionfleet_operator.workers import Trouble
 
 log = structlog.get_logger()
 
 GRACE_MARGIN_SECONDS = 5.0
 """A worker that obeys its drain limit is not killed in the act of leaving."""
+_ORPHAN_GRACE_SECONDS = 300.0
+"""What a worker gets whose pool, and so its drain limit, is gone."""
 
 
 class LocalWorkers:
     """Worker processes by id. `now` is always Unix seconds."""
+
+    shares_memory = True
 
     def __init__(self, settings: OperatorSettings, custom: Path) -> None:
         self._settings = settings
@@ -58,13 +63,14 @@ class LocalWorkers:
     def pools(self) -> set[str]:
         return {record.pool for record in self._records.values()}
 
-    def trouble(self, pool: str, now: float) -> str:
+    def trouble(self, pool: str, now: float) -> Trouble:
         """Why a worker of the pool is down; empty if none is."""
-        return "; ".join(
+        sentence = "; ".join(
             f"{off.sentence}; it is started again in {max(1, round(off.until - now))} s"
             for worker, off in sorted(self._backoffs.items())
             if off.until > now and worker.rpartition("-")[0] == pool
         )
+        return Trouble(sentence, "WorkerEnded" if sentence else "")
 
     def look(self, now: float) -> set[str]:
         """Notice who ended, and kill who outstays the grace. Returns the ids of the ended."""
@@ -79,15 +85,15 @@ class LocalWorkers:
             self._file.write(self._records)
         return ended
 
-    def act(
-        self, pools: Mapping[str, PoolManifest], plans: Mapping[str, PoolPlan], now: float
-    ) -> None:
+    def act(self, world: World, plan: Plan) -> None:
         """Drain who shall leave and start who is missing."""
-        for name, plan in sorted(plans.items()):
-            grace = pools[name].spec.drain.timeout_seconds + GRACE_MARGIN_SECONDS
-            self.drain(plan.drain, grace, now)
-            for worker in self._missing(name, plan.workers, now):
-                self._start(worker, pools[name], now)
+        for name, size in sorted(plan.pools.items()):
+            pool = world.pools[name].manifest
+            grace = pool.spec.drain.timeout_seconds + GRACE_MARGIN_SECONDS
+            self.drain(size.drain, grace, world.now)
+            for worker in self._missing(name, size.workers, world.now):
+                self._start(worker, pool, world.now)
+        self.drain(plan.orphans, _ORPHAN_GRACE_SECONDS + GRACE_MARGIN_SECONDS, world.now)
 
     def drain(self, workers: Iterable[str], grace: float, now: float) -> None:
         for worker in workers:

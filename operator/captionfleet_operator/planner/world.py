@@ -61,6 +61,8 @@ class PoolSeen:
     own: tuple[OwnWorker, ...] = ()
     trouble: str = ""
     """Why a wanted worker does not run, as a sentence."""
+    trouble_reason: str = ""
+    """The same as one word, for programs."""
     shares_memory: bool = True
     """Its workers share one machine: another worker brings no memory."""
 
@@ -130,6 +132,10 @@ class World:
     demand: Mapping[str, ModelDemand] = field(default_factory=dict)
     demand_fresh: bool = True
     """False when an api has been silent: what is not demanded may only be unknown."""
+    kubernetes: bool = False
+    """Workers are pods, which can mount claims; else they are processes of this machine."""
+    broker_trouble: str = ""
+    """Why the broker has been out of reach for a while; empty while it is not."""
 
     def total(self, model: str) -> int:
         """Tasks of a model that wait or are being worked on."""
