@@ -14,8 +14,9 @@ from captionfleet.broker.link import Session
 from captionfleet.broker.names import Names
 from captionfleet.messages import CopyState, ModelAssignment, Wanted
 from captionfleet_worker import watchdog
-from captionfleet_worker.agent import Agent, drain_budget
+from captionfleet_worker.agent import Agent
 from captionfleet_worker.device import Device
+from captionfleet_worker.draining import drain_budget
 from captionfleet_worker.engine_process import LoadFailed
 from captionfleet_worker.settings import WorkerSettings
 

@@ -133,6 +133,37 @@ async def test_metrics_have_their_old_names(
     assert missing.status_code == 404
 
 
+async def probes(worker: WorkerProcess) -> dict[str, int]:
+    """What its port answers to the three probes."""
+    url = str(await eventually(lambda: worker.metrics_url)).removesuffix("/metrics")
+    async with httpx.AsyncClient() as client:
+        paths = ("/startupz", "/livez", "/readyz")
+        return {path: (await client.get(url + path)).status_code for path in paths}
+
+
+async def test_probes_follow_a_worker_from_its_start_to_its_drain(
+    worker: WorkerProcess, operator: Operator, desk: Desk
+) -> None:
+    await serving(operator, PATIENT_SPEC)
+    assert await probes(worker) == {"/startupz": 200, "/livez": 200, "/readyz": 200}
+    await desk.send(plain("#102030"))
+    await eventually(lambda: (worker.code / "begun").exists())
+    worker.signal()
+    await eventually(lambda: operator.last.draining)
+    assert await probes(worker) == {"/startupz": 200, "/livez": 200, "/readyz": 503}
+    worker.go()
+    await eventually(lambda: worker.ended == 0)
+
+
+@pytest.mark.services
+async def test_a_worker_without_a_broker_lives_and_has_not_started(
+    names: Names, tmp_path: Path
+) -> None:
+    nowhere = "amqp://guest:guest@127.0.0.1:1/"
+    with worker_process(nowhere, names, tmp_path / "w") as worker:
+        assert await probes(worker) == {"/startupz": 503, "/livez": 200, "/readyz": 503}
+
+
 async def test_an_aborting_model_costs_one_picture_only(
     worker: WorkerProcess, operator: Operator, api: Api
 ) -> None:

@@ -20,13 +20,17 @@ from captionfleet.catalog.folder import custom_folder
 from captionfleet.ids import new_id, new_nonce
 from captionfleet.messages import CustomClass, Heartbeat, ModelAssignment
 from captionfleet_worker.assignments import Assignments
-from captionfleet_worker.cgroup import cores, memory_total, memory_used, read_cgroup
+from captionfleet_worker.cgroup import cores, read_cgroup
 from captionfleet_worker.copies import Copies
 from captionfleet_worker.custom_code import CustomCode
-from captionfleet_worker.device import Device, read_gpu
+from captionfleet_worker.device import Device
+from captionfleet_worker.draining import Ending, drain, drain_budget
 from captionfleet_worker.files_here import files_here
 from captionfleet_worker.live_copy import StartEngine, Workplace
-from captionfleet_worker.metrics import Meters, Usage, serve_metrics
+from captionfleet_worker.machine import Machine
+from captionfleet_worker.metrics import Meters
+from captionfleet_worker.metrics_port import serve_port
+from captionfleet_worker.probes import Health
 from captionfleet_worker.settings import WorkerSettings
 from captionfleet_worker.watchdog import MISTRUST_SECONDS, mistrusted
 
@@ -35,7 +39,6 @@ log = structlog.get_logger()
 _PERIOD_SECONDS = 2.0
 # Changes come in bursts; one heartbeat may speak of many.
 _COALESCE_SECONDS = 0.2
-_GPU_PERIOD_SECONDS = 10.0
 
 
 class Agent:
@@ -47,13 +50,12 @@ class Agent:
         self._names = Names(settings.fleet)
         self._incarnation = new_id()
         self._meters = Meters()
-        self._usage = Usage(self._meters)
-        self._memory = (0, 0)
-        self._gpu_read_at = float("-inf")
+        self._machine = Machine(device, self._meters)
         self._to_steer = asyncio.Event()
         self._to_tell = asyncio.Event()
         self._stop = asyncio.Event()
         self._draining = False
+        self._started = False
         name = f"worker {settings.pool}.{settings.worker}"
         self._link = Link(settings.rabbitmq_url.get_secret_value(), name, self._set_up)
         self._custom_infer = settings.custom_infer or custom_folder(settings.catalog)
@@ -77,7 +79,7 @@ class Agent:
 
     async def run(self) -> None:
         """Serve until stop(), then drain."""
-        server = await self._serve_metrics()
+        server = await self._serve_port()
         try:
             async with asyncio.TaskGroup() as group:
                 loops = [group.create_task(each) for each in self._loops()]
@@ -164,10 +166,18 @@ class Agent:
     async def _drain(self) -> None:
         self._draining = True
         self._to_tell.set()
-        try:
-            async with asyncio.timeout(drain_budget(self._settings.drain_seconds)):
-                await self._copies.drain()
-        except TimeoutError:
+        brokerless = self._settings.drain_brokerless_seconds
+        ending = await drain(
+            self._copies.drain(), self._link,
+            seconds=drain_budget(self._settings.drain_seconds), brokerless_seconds=brokerless,
+        )  # fmt: skip
+        if ending == Ending.BROKERLESS:
+            log.warning(
+                "no broker while draining: ending now; it gives the work to others when it is back",
+                seconds=brokerless, why=self._link.trouble or "it does not answer",
+            )  # fmt: skip
+            return
+        if ending == Ending.LATE:
             log.warning("not drained in time: the broker gives the rest to others")
         await self._tell(gone=True)
 
@@ -180,7 +190,7 @@ class Agent:
     async def _telling(self) -> None:
         while True:
             self._to_tell.clear()
-            await self._measure()
+            await self._machine.measure(self._copies.pids())
             await self._tell()
             await asyncio.sleep(_COALESCE_SECONDS)
             await _set_or_timeout(self._to_tell, _PERIOD_SECONDS - _COALESCE_SECONDS)
@@ -193,16 +203,17 @@ class Agent:
                 self._names.heartbeats, "", self._heartbeat(gone=gone).encode(),
                 mandatory=False, persistent=False, timeout=5,
             )  # fmt: skip
+            self._started = True
         except NotConfirmed as error:
             log.info("heartbeat not sent", why=str(error))
 
     def _heartbeat(self, *, gone: bool) -> Heartbeat:
-        total, used = self._memory
         return Heartbeat(
             worker=self._settings.worker, pool=self._settings.pool,
             incarnation=self._incarnation, host=socket.gethostname(), pid=os.getpid(),
             device=self._device.kind, device_name=self._device.name,
-            memory_total=total, memory_used=used, sent_at=time.time(), cached=self._cached(),
+            memory_total=self._machine.memory_total, memory_used=self._machine.memory_used,
+            sent_at=time.time(), cached=self._cached(),
             custom=[
                 CustomClass(entrypoint=each.entrypoint, sha256=each.sha256)
                 for each in self._code.classes
@@ -219,31 +230,22 @@ class Agent:
             if files_here(each.spec, self._settings.cache, self._code_of(each) is not None)
         ]
 
-    async def _measure(self) -> None:
-        """Memory for the next heartbeat, processor and memory for /metrics."""
-        cgroup = read_cgroup()
-        now = time.monotonic()
-        self._usage.sample(self._copies.pids(), memory_total(cgroup), now)
-        if self._device.kind == "CPU":
-            self._memory = memory_total(cgroup), memory_used(cgroup)
-        elif now - self._gpu_read_at >= _GPU_PERIOD_SECONDS:
-            self._gpu_read_at = now
-            if gpu := await read_gpu():
-                self._memory = gpu.memory_total, gpu.memory_used
-
-    async def _serve_metrics(self) -> asyncio.Server | None:
+    async def _serve_port(self) -> asyncio.Server | None:
         host, port = self._settings.metrics_host, self._settings.metrics_port
         try:
-            server = await serve_metrics(self._meters, host, port)
+            server = await serve_port(self._meters.registry, self._health, host, port)
         except OSError as error:
             log.warning(
-                "no metrics: the port is not free. Set CAPTIONFLEET_METRICS_PORT (0 = any)",
+                "no metrics and probes: the port is taken. Set CAPTIONFLEET_METRICS_PORT (0 = any)",
                 port=port, why=error.strerror,
             )  # fmt: skip
             return None
         port = server.sockets[0].getsockname()[1]
         log.info("metrics", url=f"http://{host}:{port}/metrics")
         return server
+
+    def _health(self) -> Health:
+        return Health(self._started, self._draining, self._link.trouble)
 
     def _workplace(self, start_engine: StartEngine) -> Workplace:
         settings = self._settings
@@ -254,11 +256,6 @@ class Agent:
             logs=settings.logs_folder.resolve(),
             start_engine=start_engine, changed=self._change,
         )  # fmt: skip
-
-
-def drain_budget(seconds: float) -> float:
-    """Seconds for finishing work, when so many are left in all: engines need some to end."""
-    return seconds - min(8.0, seconds / 2)
 
 
 async def _set_or_timeout(event: asyncio.Event, seconds: float) -> None:

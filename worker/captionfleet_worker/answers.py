@@ -37,7 +37,6 @@ class Answers:
         self._origin = origin
         self._done = done
         self._pending: set[asyncio.Task[None]] = set()
-        self._last_call = False
 
     def give(self, held: Held, verdict: Verdict) -> None:
         """Answer one task."""
@@ -47,8 +46,7 @@ class Answers:
         task.add_done_callback(self._pending.discard)
 
     async def flush(self) -> None:
-        """Wait until all are acked. What belongs to a dead session is no longer waited for."""
-        self._last_call = True
+        """Wait until all are acked. What belongs to a dead session is published all the same."""
         while self._pending:
             await asyncio.wait(self._pending)
 
@@ -77,7 +75,7 @@ class Answers:
                 log.warning("result has no taker", queue=held.task.reply_to, task=held.task.task)
                 return True
             except NotConfirmed as error:
-                late = self._last_call or not verdict.final or time.monotonic() > give_up
+                late = not verdict.final or time.monotonic() > give_up
                 if late and not held.delivery.alive:
                     return False
                 log.info("result published again", task=held.task.task, why=str(error))

@@ -46,7 +46,7 @@ async def _work(settings: WorkerSettings) -> int:
     on_lifeline_cut(agent.end_at_once)
     log.info("worker", id=settings.worker, pool=settings.pool, device=device.kind)
     await agent.run()
-    log.info("drained")
+    log.info("ended")
     return 0
 
 

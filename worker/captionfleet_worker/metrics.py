@@ -1,15 +1,12 @@
 """What Prometheus reads on the metrics port. Names are a door kept from the original system."""
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
-_LONGEST_REQUEST = 8192
 
 
 class Meters:
@@ -94,40 +91,3 @@ class Usage:
             self._meters.cpu.set(round(100 * spent / (now - self._at), 1))
         self._meters.ram.set(round(100 * resident / memory_total, 2))
         self._seen, self._at = seen, now
-
-
-async def serve_metrics(meters: Meters, host: str, port: int) -> asyncio.Server:
-    """Answer GET /metrics until closed. Raises OSError if the port is taken.
-
-    On the loop of the agent, so that an idle worker has no further thread that wakes up.
-    """
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(10):
-                head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(_response(head, meters))
-                await writer.drain()
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            return  # a client that is slow, gone, or speaks no HTTP
-        finally:
-            writer.close()
-
-    return await asyncio.start_server(answer, host, port, limit=_LONGEST_REQUEST)
-
-
-def _response(head: bytes, meters: Meters) -> bytes:
-    method, _, rest = head.partition(b" ")
-    path = rest.partition(b" ")[0].partition(b"?")[0]
-    if path != b"/metrics" or method not in (b"GET", b"HEAD"):
-        return _http("404 Not Found", "text/plain; charset=utf-8", b"GET /metrics is here.\n")
-    body = generate_latest(meters.registry)
-    return _http("200 OK", CONTENT_TYPE_LATEST, body, head_only=method == b"HEAD")
-
-
-def _http(status: str, content_type: str, body: bytes, *, head_only: bool = False) -> bytes:
-    head = (
-        f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode() + (b"" if head_only else body)

@@ -51,16 +51,25 @@ class WorkerSettings(FleetSettings):
     )
     metrics_host: str = Field(
         "127.0.0.1",
-        description="Address /metrics listens on; 0.0.0.0 lets other hosts scrape it.",
+        description="Address that /metrics and the probes listen on; 0.0.0.0 lets other hosts in.",
     )
     metrics_port: int = Field(
-        8001, ge=0, le=65535, description="Port of /metrics; 0 takes any free one."
+        8001,
+        ge=0,
+        le=65535,
+        description="Port of /metrics, /startupz, /livez and /readyz; 0 takes any free one.",
     )
     threads: int = Field(
         0, ge=0, le=4096, description="Threads per engine; 0 means every core the cgroup allows."
     )
     drain_seconds: float = Field(
         300, gt=0, description="Longest time, in seconds, for finishing work after SIGTERM."
+    )
+    drain_brokerless_seconds: float = Field(
+        10,
+        gt=0,
+        description="Seconds that a draining worker waits for a broker that is gone before it "
+        "ends: the broker gives its work to others.",
     )
     resume_seconds: float = Field(
         30,
