@@ -33,12 +33,19 @@ def rules(*each: JsonDict) -> ConfigDict:
 Quantity = Annotated[
     str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$", max_length=20)
 ]
+
+
+def keys(longest: int, *each: JsonDict) -> JsonDict:
+    """For a map's json_schema_extra: a CRD can bound a map's keys by rules alone."""
+    length = rule(
+        f"self.all(key, size(key) <= {longest})", f"keys must not exceed {longest} characters"
+    )
+    return {"x-kubernetes-validations": [length, *each]}
+
+
 Labels = Annotated[
-    dict[
-        Annotated[str, StringConstraints(max_length=317)],
-        Annotated[str, StringConstraints(max_length=63)],
-    ],
-    Field(max_length=32),
+    dict[str, Annotated[str, StringConstraints(max_length=63)]],
+    Field(max_length=32, json_schema_extra=keys(317)),
 ]
 
 _UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,

@@ -18,6 +18,9 @@ _KEPT = (
     "maxLength", "minItems", "maxItems", "maxProperties", VALIDATIONS,
     "x-kubernetes-preserve-unknown-fields", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
 )  # fmt: skip
+_REWRITTEN = {
+    "$defs", "title", "properties", "required", "items", "additionalProperties", "exclusiveMinimum",
+}  # fmt: skip
 
 MODEL_COLUMNS = [
     ("READY", "string", ".status.conditions[?(@.type=='Ready')].status", 0),
@@ -46,6 +49,11 @@ POOL_SCALE = {
     "specReplicasPath": ".spec.replicas",
     "statusReplicasPath": ".status.replicas",
     "labelSelectorPath": ".status.selector",
+}
+
+ABOUT = {
+    "CaptionModel": "A captioner: where its weights or code come from, and how it is run.",
+    "CaptionWorkerPool": "Like workers that run models, and how many of them there should be.",
 }
 
 
@@ -78,6 +86,7 @@ def _crd(
     root = manifest.model_json_schema(by_alias=True)
     schema = {
         "type": "object",
+        "description": ABOUT[kind],
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string", "description": "captionfleet.io/v1alpha1"},
@@ -125,6 +134,8 @@ def _crd(
 def _structural(root: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """One node without references, titles and null alternatives; lists and maps followed."""
     schema = resolve(root, schema)
+    if lost := set(schema) - set(_KEPT) - _REWRITTEN:
+        raise ValueError(f"a CRD cannot say {sorted(lost)}: say it as a CEL rule, in {schema}")
     out = {key: _unset(schema[key]) for key in _KEPT if schema.get(key) is not None}
     if "exclusiveMinimum" in schema:
         out |= {"minimum": schema["exclusiveMinimum"], "exclusiveMinimum": True}

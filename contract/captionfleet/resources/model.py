@@ -11,6 +11,7 @@ from captionfleet.resources.base import (
     LabelSelector,
     Quantity,
     Resource,
+    keys,
     quantity_bytes,
     rule,
     rules,
@@ -89,7 +90,7 @@ class Custom(Resource):
         ),
     ]
     """`module:Class` of a CustomModel, in `files` or in the worker's custom_infer folder."""
-    kwargs: Annotated[dict[ShortText, ShortText], Field(max_length=32)] = {}
+    kwargs: Annotated[dict[str, ShortText], Field(max_length=32, json_schema_extra=keys(253))] = {}
     """Arguments for the class, as text."""
     files: Annotated[list[CustomFile], Field(max_length=10)] = []
     """Code that comes with the manifest; it wins over files of the same name in custom_infer."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from captionfleet.resources.base import Labels, LabelSelector, Resource, rule, rules
+from captionfleet.resources.base import Labels, LabelSelector, Resource, keys, rule, rules
 from captionfleet.resources.pool_pods import (
     Cache,
     Name,
@@ -128,7 +128,13 @@ class NetworkPolicy(Resource):
     """Let nothing in but to the metrics port, and out only to name servers, broker and hub."""
 
 
-EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*$", max_length=253)]
+ENVIRONMENT_NAMES = keys(
+    253,
+    rule(
+        "self.all(key, key.matches('^[A-Za-z_][A-Za-z0-9_]*$'))",
+        "keys are names of environment variables: letters, digits and _, no digit first",
+    ),
+)
 
 
 class PoolSpec(Resource):
@@ -182,8 +188,8 @@ class PoolSpec(Resource):
     resources: WorkerResources = WorkerResources()
     """What one worker asks of its node."""
     env: Annotated[
-        dict[EnvironmentName, Annotated[str, StringConstraints(max_length=4096)]],
-        Field(max_length=64),
+        dict[str, Annotated[str, StringConstraints(max_length=4096)]],
+        Field(max_length=64, json_schema_extra=ENVIRONMENT_NAMES),
     ] = {}
     """Environment variables for the workers."""
     monitoring: Monitoring = Monitoring()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from captionfleet.resources.base import Labels, Quantity, Resource, rule, rules
+from captionfleet.resources.base import Labels, Quantity, Resource, keys, rule, rules
 
 Name = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)
@@ -17,8 +17,8 @@ ResourceQuantity = Annotated[
     str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|Ki|Mi|Gi|Ti|k|M|G|T)?$", max_length=20)
 ]
 Quantities = Annotated[
-    dict[Annotated[str, StringConstraints(max_length=253)], ResourceQuantity],
-    Field(max_length=16),
+    dict[str, ResourceQuantity],
+    Field(max_length=16, json_schema_extra=keys(253)),
 ]
 AsInPods = Annotated[
     dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
