@@ -115,6 +115,7 @@ async def _try(
         threads=1,
         custom_infer=found.file.parent.resolve(),
         cache=None,
+        rooms=log.parent,
         log_file=log,
     )
     try:

@@ -52,8 +52,8 @@ def workshop() -> Workshop:
 def place(link: Link, names: Names, workshop: Workshop, tmp_path: Path) -> Workplace:
     return Workplace(
         worker="w1", names=names, link=link, meters=Meters(), device="cpu", threads=1,
-        custom_infer=tmp_path, cache=None, logs=tmp_path, start_engine=workshop.start,
-        changed=lambda: None,
+        custom_infer=tmp_path, cache=None, rooms=tmp_path / "rooms", logs=tmp_path,
+        start_engine=workshop.start, changed=lambda: None,
     )  # fmt: skip
 
 

@@ -20,7 +20,8 @@ def order_for(spec: dict[str, Any], place: Path, *, cache: Path | None = None) -
     """An order on the CPU; custom code is sought in `place`, the log is written there."""
     return EngineOrder(
         model="m", spec=ModelSpec.model_validate(spec), device="cpu", threads=1,
-        custom_infer=place, cache=cache, log_file=place / "logs" / "m.log",
+        custom_infer=place, cache=cache, rooms=place / "rooms",
+        log_file=place / "logs" / "m.log",
     )  # fmt: skip
 
 

@@ -22,9 +22,10 @@ from captionfleet.messages import CustomClass, Heartbeat, ModelAssignment
 from captionfleet_worker.assignments import Assignments
 from captionfleet_worker.cgroup import cores, read_cgroup
 from captionfleet_worker.copies import Copies
-from captionfleet_worker.custom_code import CustomCode
+from captionfleet_worker.custom_code import CustomCode, code_of
 from captionfleet_worker.device import Device
 from captionfleet_worker.draining import Ending, drain, drain_budget
+from captionfleet_worker.engine_room import clear_rooms
 from captionfleet_worker.files_here import files_here
 from captionfleet_worker.live_copy import StartEngine, Workplace
 from captionfleet_worker.machine import Machine
@@ -79,6 +80,7 @@ class Agent:
 
     async def run(self) -> None:
         """Serve until stop(), then drain."""
+        clear_rooms(self._settings.engine_rooms)
         server = await self._serve_port()
         try:
             async with asyncio.TaskGroup() as group:
@@ -145,8 +147,7 @@ class Agent:
             await _set_or_timeout(self._to_steer, _PERIOD_SECONDS)
 
     def _code_of(self, wanted: ModelAssignment) -> str | None:
-        custom = wanted.spec.get("custom")
-        return self._code.sha256_of(str(custom["entrypoint"])) if custom else None
+        return code_of(wanted.spec, self._code.sha256_of)
 
     async def _watching_consumers(self) -> None:
         while True:
@@ -253,7 +254,7 @@ class Agent:
             worker=settings.worker, names=self._names, link=self._link, meters=self._meters,
             device=self._device.torch_name, threads=settings.threads or cores(read_cgroup()),
             custom_infer=self._custom_infer.resolve(), cache=settings.cache,
-            logs=settings.logs_folder.resolve(),
+            rooms=settings.engine_rooms.resolve(), logs=settings.logs_folder.resolve(),
             start_engine=start_engine, changed=self._change,
         )  # fmt: skip
 

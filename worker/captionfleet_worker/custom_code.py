@@ -1,8 +1,14 @@
-"""Watches the folder of CustomModel code, so that saving a file reloads that file's engines."""
+"""Whether the code of a model is here, and which: in its manifest, or in the watched folder.
+
+Saving a file of the folder reloads that file's engines.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import structlog
 from watchfiles import Change, awatch
@@ -50,6 +56,21 @@ class CustomCode:
                     self.refresh()
             self.refresh()
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+
+def code_of(spec: Mapping[str, Any], found: Callable[[str], str | None]) -> str | None:
+    """Digest of the code behind the entrypoint of a spec in manifest form; None if there is none.
+
+    The manifest's own files win; `found` tells what the folder has.
+    """
+    custom = spec.get("custom")
+    if not custom:
+        return None
+    files = {str(PurePosixPath(each["path"])): each["content"] for each in custom.get("files", ())}
+    module = custom["entrypoint"].partition(":")[0].replace(".", "/")
+    if f"{module}.py" in files:
+        return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    return found(custom["entrypoint"])
 
 
 async def _changes(folder: Path) -> AsyncIterator[None]:

@@ -24,6 +24,7 @@ from captionfleet_worker.engine.protocol import (
     encode,
     read_frame,
 )
+from captionfleet_worker.engine_room import leave_room, make_room, room_environment
 
 __all__ = [
     "Answer",
@@ -71,6 +72,7 @@ class EngineProcess:
         process: asyncio.subprocess.Process,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        room: Path,
     ) -> None:
         self.loaded: Loaded
         self.pid = process.pid
@@ -78,6 +80,7 @@ class EngineProcess:
         self._process = process
         self._reader = reader
         self._writer = writer
+        self._room = room
         self._turn = asyncio.Lock()
         self._runs = 0
         self._device_memory: int | None = None
@@ -219,6 +222,7 @@ class EngineProcess:
             os.killpg(self.pid, signal.SIGKILL)
         await self._process.wait()
         self._writer.close()
+        leave_room(self._room)
 
 
 class _LoadClock:
@@ -242,17 +246,35 @@ class _LoadClock:
 
 
 async def _spawn(order: EngineOrder) -> EngineProcess:
+    try:
+        room = make_room(order.rooms, order.model)
+        log = _open_log(order.log_file)
+    except OSError as error:
+        raise LoadFailed(
+            "LoadFailed",
+            f"the worker cannot write {error.filename}: {error.strerror}; free space there, or "
+            "name a folder in CAPTIONFLEET_DATA that its user may write to",
+            retriable=True,
+        ) from None
+    try:
+        return await _spawn_in(room, order, log)
+    except BaseException:
+        leave_room(room)
+        raise
+
+
+async def _spawn_in(room: Path, order: EngineOrder, log: BinaryIO) -> EngineProcess:
     ours, theirs = socket.socketpair()
-    with theirs, _open_log(order.log_file) as log:
+    with theirs, log:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "captionfleet_worker.engine",
-            str(theirs.fileno()), str(os.getpid()),
+            str(theirs.fileno()), str(os.getpid()), str(room),
             stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
             pass_fds=(theirs.fileno(),), start_new_session=True,
-            env=engine_environment(order, os.environ),
+            env=engine_environment(order, os.environ) | room_environment(room, os.environ),
         )  # fmt: skip
     reader, writer = await asyncio.open_unix_connection(sock=ours)
-    return EngineProcess(order, process, reader, writer)
+    return EngineProcess(order, process, reader, writer, room)
 
 
 def _open_log(file: Path) -> BinaryIO:

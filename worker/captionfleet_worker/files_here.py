@@ -34,5 +34,7 @@ def _snapshot_here(repo: str, revision: str, cache: Path) -> bool:
 def _hub_cache() -> Path:
     if named := os.environ.get("HF_HUB_CACHE"):
         return Path(named)
-    home = os.environ.get("HF_HOME")
-    return (Path(home) if home else Path.home() / ".cache" / "huggingface") / "hub"
+    if home := os.environ.get("HF_HOME"):
+        return Path(home) / "hub"
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "huggingface" / "hub"

@@ -68,6 +68,8 @@ class Workplace:
     threads: int
     custom_infer: Path
     cache: Path | None
+    rooms: Path
+    """Folder for the engines' own folders."""
     logs: Path
     start_engine: StartEngine
     changed: Callable[[], None]
@@ -285,7 +287,7 @@ class LiveCopy:
         return EngineOrder(
             model=self.model, spec=spec, device=place.device, threads=place.threads,
             custom_infer=place.custom_infer, cache=place.cache,
-            log_file=place.logs / f"{self.model}.log",
+            rooms=place.rooms, log_file=place.logs / f"{self.model}.log",
         )  # fmt: skip
 
     async def _stop_engine(self) -> None:

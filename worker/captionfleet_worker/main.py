@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from captionfleet.logs import configure_logging
 from captionfleet_worker.agent import Agent
 from captionfleet_worker.device import NoGPU, find_device
 from captionfleet_worker.engine_process import EngineProcess
+from captionfleet_worker.engine_room import usable_home
 from captionfleet_worker.settings import WorkerSettings
 
 log = structlog.get_logger()
@@ -29,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_explain(error), file=sys.stderr)
         return 2
     configure_logging("worker", settings.log_level)
+    _settle_home(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_work(settings))
 
@@ -48,6 +51,14 @@ async def _work(settings: WorkerSettings) -> int:
     await agent.run()
     log.info("ended")
     return 0
+
+
+def _settle_home(settings: WorkerSettings) -> None:
+    """Libraries, in the engines too, write below HOME and some fail if they cannot."""
+    try:
+        os.environ["HOME"] = usable_home(os.environ, settings.data)
+    except OSError as error:
+        log.warning("no folder that can be written to: set CAPTIONFLEET_DATA", why=str(error))
 
 
 def _parser() -> argparse.ArgumentParser:

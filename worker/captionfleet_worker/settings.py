@@ -83,5 +83,10 @@ class WorkerSettings(FleetSettings):
         return self.logs or self.data / "logs" / self.worker
 
     @property
+    def engine_rooms(self) -> Path:
+        """Folder for what engines need while they run."""
+        return self.data / "engines" / self.worker
+
+    @property
     def kept_assignment(self) -> Path:
         return self.data / "assignment.json"

@@ -1,6 +1,6 @@
-"""`python -m captionfleet_worker.engine FD PARENT`: started by an agent, never by a person.
+"""`python -m captionfleet_worker.engine FD PARENT ROOM`: started by an agent, never by a person.
 
-Serves one agent over the inherited socket FD and dies with it.
+Serves one agent over the inherited socket FD and dies with it. ROOM is a folder of its own.
 """
 
 import ctypes
@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO
@@ -31,7 +32,7 @@ Frames = SimpleQueue[tuple[Header, bytes]]
 
 
 def main() -> None:
-    fd, parent = int(sys.argv[1]), int(sys.argv[2])
+    fd, parent, room = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
     _die_with(parent)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
     link = socket.socket(fileno=fd)
@@ -39,7 +40,7 @@ def main() -> None:
     frames: Frames = SimpleQueue()
     threading.Thread(target=_receive, args=(link.makefile("rb"), frames), daemon=True).start()
     header, _ = frames.get()
-    ready = _load(EngineOrder.from_header(header), stream)
+    ready = _load(EngineOrder.from_header(header), room, stream)
     if ready:
         _serve(ready, frames, stream)
         ready.captioner.unload()
@@ -53,7 +54,8 @@ def _die_with(parent: int) -> None:
     if os.getppid() != parent:  # it died before we asked
         os._exit(0)
     # When memory runs out, lose one model rather than the agent that knows of all.
-    Path("/proc/self/oom_score_adj").write_text("500")
+    with suppress(OSError):  # some sandboxes forbid it
+        Path("/proc/self/oom_score_adj").write_text("500")
 
 
 def _receive(stream: BinaryIO, frames: Frames) -> None:
@@ -65,20 +67,25 @@ def _receive(stream: BinaryIO, frames: Frames) -> None:
         os._exit(0)
 
 
-def _load(order: EngineOrder, stream: BinaryIO) -> Ready | None:
+def _load(order: EngineOrder, room: Path, stream: BinaryIO) -> Ready | None:
     def progress(phase: str, sentence: str) -> None:
         _say(stream, {"say": "progress", "phase": phase, "sentence": sentence})
 
     try:
-        ready = load(order, progress)
+        ready = load(order, room, progress)
     except LoadFailed as failed:
-        traceback.print_exc()
+        print(_told(room), file=sys.stderr)
         _say(stream, {"say": "failed", "reason": failed.reason, "message": failed.message,
                       "retriable": failed.retriable})  # fmt: skip
         return None
     _limit_threads(order.threads)
     _say(stream, {"say": "loaded", "revision": ready.revision, "device_memory": _device_memory()})
     return ready
+
+
+def _told(room: Path) -> str:
+    """The traceback, with files of a manifest named as they are named there."""
+    return traceback.format_exc().replace(f"{room / 'code'}/", "")
 
 
 def _serve(ready: Ready, frames: Frames, stream: BinaryIO) -> None:

@@ -1,13 +1,14 @@
 """A person's own CustomModel: loaded from its file, called, and its mistakes told by file and line.
 
-The code runs unchecked, with the rights of the engine: whoever may put files here may run code.
+The code lies in folders: what the manifest brought, then custom_infer; the first that has a file
+wins. It runs unchecked, with the rights of the engine: whoever may put files here may run code.
 """
 
 import hashlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,18 @@ from captionfleet_worker.engine.protocol import LoadFailed
 
 
 class CustomCaptioner:
-    """A Captioner over an object of a person's class. `folder` is where its code lies."""
+    """A Captioner over an object of a person's class. `folders` are where its code lies."""
 
-    def __init__(self, model: Any, folder: Path) -> None:
+    def __init__(self, model: Any, folders: Sequence[Path]) -> None:
         self._model = model
-        self._folder = folder
+        self._folders = folders
 
     def prompt_problem(self, prompt: str) -> str | None:
         """Own code may be asked anything."""
         return None
 
     def describe(self, error: BaseException) -> str:
-        return describe(error, self._folder)
+        return describe(error, self._folders)
 
     def unload(self) -> None:
         unload = getattr(self._model, "unload", None)
@@ -63,13 +64,14 @@ def _captions(results: Any, count: int) -> list[Caption]:
     return [Caption(result) for result in results]
 
 
-def load_custom(custom: Custom, folder: Path, device: str, weights: Path | None) -> CustomCaptioner:
+def load_custom(
+    custom: Custom, folders: Sequence[Path], device: str, weights: Path | None
+) -> CustomCaptioner:
     """Import the class, make an object of it, load() it. Raises LoadFailed."""
-    folder = folder.resolve()
     module_name, _, class_name = custom.entrypoint.partition(":")
-    file = folder.joinpath(*module_name.split(".")).with_suffix(".py")
+    file = _find(module_name, custom, folders)
     try:
-        module = _import(module_name, file, folder)
+        module = _import(module_name, file, folders)
         made_by = getattr(module, class_name, None)
         if made_by is None:
             raise LoadFailed("CodeError", f"{file.name} has no class {class_name}")
@@ -81,22 +83,36 @@ def load_custom(custom: Custom, folder: Path, device: str, weights: Path | None)
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        raise LoadFailed("CodeError", describe(error, folder)) from error
-    return CustomCaptioner(model, folder)
+        raise LoadFailed("CodeError", describe(error, folders)) from error
+    return CustomCaptioner(model, folders)
 
 
-def _import(name: str, file: Path, folder: Path) -> Any:
-    if not file.is_file():
+def _find(module: str, custom: Custom, folders: Sequence[Path]) -> Path:
+    """The file of the module. Raises LoadFailed if no folder has it."""
+    name = f"{module.replace('.', '/')}.py"
+    if found := next((f / name for f in folders if (f / name).is_file()), None):
+        return found
+    if custom.files:
         raise LoadFailed(
-            "SourceNotFound", f"there is no {file}: put it there, or correct spec.custom.entrypoint"
+            "SourceNotFound",
+            f"there is no {name}, neither in spec.custom.files nor in {folders[-1]}: add it to "
+            "spec.custom.files, or correct spec.custom.entrypoint",
         )
+    raise LoadFailed(
+        "SourceNotFound",
+        f"there is no {folders[-1] / name}: put it there or into spec.custom.files, or correct "
+        "spec.custom.entrypoint",
+    )
+
+
+def _import(name: str, file: Path, folders: Sequence[Path]) -> Any:
     top = name.partition(".")[0]
     if top in sys.modules or importlib.util.find_spec(top):
         raise LoadFailed(
             "CodeError", f"{file.name} has the name of an installed Python module: rename it"
         )
     # Last, so that a helper module beside it is found but hides nothing that is installed.
-    sys.path.append(str(folder))
+    sys.path += map(str, folders)
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec and spec.loader, "a .py file always has a loader"
     module = importlib.util.module_from_spec(spec)
@@ -105,32 +121,35 @@ def _import(name: str, file: Path, folder: Path) -> Any:
     return module
 
 
-def describe(error: BaseException, folder: Path) -> str:
+def describe(error: BaseException, folders: Sequence[Path]) -> str:
     """`ValueError: no colors (colors.py, line 12, in infer)`: the last place in a person's code."""
     if isinstance(error, SyntaxError) and error.filename:
-        place = f"{Path(error.filename).name}, line {error.lineno}"
-        return f"{type(error).__name__}: {error.msg} ({place})"
+        written = _within(error.filename, folders) or Path(error.filename).name
+        return f"{type(error).__name__}: {error.msg} ({written}, line {error.lineno})"
     text = f"{type(error).__name__}: {error}"
-    own = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if Path(frame.filename).resolve().is_relative_to(folder)
-    ]
-    if own:
-        text += f" ({Path(own[-1].filename).name}, line {own[-1].lineno}, in {own[-1].name})"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if place := _within(frame.filename, folders):
+            return f"{text} ({place}, line {frame.lineno}, in {frame.name})"
     return text
 
 
-def code_digest(folder: Path) -> str:
-    """Digest of the modules imported from the folder, helpers included."""
+def code_digest(folders: Sequence[Path]) -> str:
+    """Digest of the modules imported from the folders, helpers included."""
+    imported = {
+        place: Path(file)
+        for module in list(sys.modules.values())
+        if (file := getattr(module, "__file__", None)) and (place := _within(file, folders))
+    }
     digest = hashlib.sha256()
-    for file in sorted(_imported_from(folder.resolve())):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    for place, file in sorted(imported.items()):
+        digest.update(place.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 
 
-def _imported_from(folder: Path) -> Iterator[Path]:
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if file and Path(file).resolve().is_relative_to(folder):
-            yield Path(file).resolve()
+def _within(file: str, folders: Sequence[Path]) -> str | None:
+    """The file's path as its author wrote it, if it lies in one of the folders."""
+    place = Path(file).resolve()
+    for folder in folders:
+        if place.is_relative_to(folder.resolve()):
+            return str(place.relative_to(folder.resolve()))
+    return None

@@ -11,6 +11,7 @@ from captionfleet.faults import fault_point
 from captionfleet.resources.model import ModelSpec
 from captionfleet_worker.engine.answering import Answering, Captioner, is_out_of_memory
 from captionfleet_worker.engine.custom_code import code_digest, load_custom
+from captionfleet_worker.engine.own_files import write_files
 from captionfleet_worker.engine.protocol import EngineOrder, LoadFailed
 from captionfleet_worker.engine.smoke import smoke_test
 from captionfleet_worker.engine.weights import folder_digest
@@ -35,30 +36,38 @@ class _Files:
     identity: Future[str] | str
 
 
-def load(order: EngineOrder, progress: Progress) -> Ready:
-    """Raises LoadFailed for everything that can go wrong."""
+def load(order: EngineOrder, room: Path, progress: Progress) -> Ready:
+    """`room` is a folder for this engine alone. Raises LoadFailed for all that can go wrong."""
     try:
-        return _load(order, progress)
+        return _load(order, code_folders(order, room), progress)
     except LoadFailed:
         raise
     except Exception as error:
         raise failure_of(error) from error
 
 
-def _load(order: EngineOrder, progress: Progress) -> Ready:
+def code_folders(order: EngineOrder, room: Path) -> list[Path]:
+    """Where a person's code lies: files of the manifest win over custom_infer."""
+    own = [room / "code"] if order.spec.custom and order.spec.custom.files else []
+    return [*own, order.custom_infer]
+
+
+def _load(order: EngineOrder, code: list[Path], progress: Progress) -> Ready:
     spec = order.spec
+    if spec.custom and spec.custom.files:
+        write_files(spec.custom.files, code[0])
     # One thread hashes while the other loads; both read the same pages.
     with ThreadPoolExecutor(1) as hashing:
         files = _find(order, progress, hashing)
-        captioner = _captioner(order, files.folder, progress)
+        captioner = _captioner(order, code, files.folder, progress)
         fault_point("engine: in mid-load")
         answering = Answering(captioner, spec.generation, spec.batching.max_batch_size)
         if spec.acceptance.smoke_test:
             progress("loading", "captioning a test picture")
             smoke_test(answering, spec.generation)
         identity = files.identity if isinstance(files.identity, str) else files.identity.result()
-    code = code_digest(order.custom_infer) if spec.custom else ""
-    return Ready(captioner, answering, revision_of(spec, identity, code))
+    digest = code_digest(code) if spec.custom else ""
+    return Ready(captioner, answering, revision_of(spec, identity, digest))
 
 
 def _find(order: EngineOrder, progress: Progress, hashing: ThreadPoolExecutor) -> _Files:
@@ -84,10 +93,12 @@ def _find(order: EngineOrder, progress: Progress, hashing: ThreadPoolExecutor) -
     return _Files(folder, f"{source.hugging_face.repo}@{commit}")
 
 
-def _captioner(order: EngineOrder, folder: Path | None, progress: Progress) -> Captioner:
+def _captioner(
+    order: EngineOrder, code: list[Path], folder: Path | None, progress: Progress
+) -> Captioner:
     if order.spec.custom:
         progress("loading", f"loading {order.spec.custom.entrypoint}")
-        return load_custom(order.spec.custom, order.custom_infer, order.device, folder)
+        return load_custom(order.spec.custom, code, order.device, folder)
     assert folder, "the manifest's rules ask for source or custom"
     progress("loading", "loading the model")
 

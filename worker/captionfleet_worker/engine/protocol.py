@@ -29,13 +29,16 @@ class EngineOrder:
     custom_infer: Path
     cache: Path | None
     """Hugging Face cache folder for hub files. None: the person's own (HF_HOME)."""
+    rooms: Path
+    """Folder in which each launch gets a fresh one of its own."""
     log_file: Path
 
     def to_header(self) -> Header:
         return {
             "model": self.model, "spec": self.spec.as_manifest(), "device": self.device,
             "threads": self.threads, "custom_infer": str(self.custom_infer),
-            "cache": str(self.cache) if self.cache else None, "log_file": str(self.log_file),
+            "cache": str(self.cache) if self.cache else None, "rooms": str(self.rooms),
+            "log_file": str(self.log_file),
         }  # fmt: skip
 
     @classmethod
@@ -45,7 +48,7 @@ class EngineOrder:
             device=header["device"], threads=header["threads"],
             custom_infer=Path(header["custom_infer"]),
             cache=Path(header["cache"]) if header["cache"] else None,
-            log_file=Path(header["log_file"]),
+            rooms=Path(header["rooms"]), log_file=Path(header["log_file"]),
         )  # fmt: skip
 
 
