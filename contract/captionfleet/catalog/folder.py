@@ -29,6 +29,7 @@ from captionfleet.resources import (
     parse_manifest,
 )
 from captionfleet.resources.base import Resource
+from captionfleet.resources.manifest import as_written
 
 log = structlog.get_logger()
 
@@ -81,6 +82,15 @@ class FolderCatalog:
 
     def problems(self) -> list[str]:
         return list(self._seen.problems)
+
+    def complete(self) -> bool:
+        return True
+
+    def trouble(self) -> str:
+        return ""
+
+    async def close(self) -> None:
+        pass
 
     async def watch(self) -> AsyncIterator[None]:
         while True:
@@ -135,17 +145,9 @@ class FolderCatalog:
                 f"{manifest.kind} {manifest.name} is defined in {there.file}: change that file"
             )
         if not dry_run:
-            document = manifest.as_manifest()
-            document.pop("status", None)
-            for written_by_catalog in (
-                "generation",
-                "creationTimestamp",
-                "deletionTimestamp",
-                "uid",
-            ):
-                document["metadata"].pop(written_by_catalog, None)
             own.parent.mkdir(parents=True, exist_ok=True)
-            _replace(own, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+            text = yaml.safe_dump(as_written(manifest), sort_keys=False, allow_unicode=True)
+            _replace(own, text)
             self.refresh()
             return self._seen.found[(manifest.kind, manifest.name)].manifest
         return manifest

@@ -22,6 +22,14 @@ class Conflict(CatalogError):
     """The resource belongs to somebody else, for example a file that a person wrote."""
 
 
+class Refused(CatalogError):
+    """Whoever keeps the resources does not allow it: rights, a quota, a policy."""
+
+
+class Unavailable(CatalogError):
+    """It cannot be done now; the same may succeed later."""
+
+
 class Catalog(Protocol):
     """Models and pools with their statuses."""
 
@@ -34,15 +42,24 @@ class Catalog(Protocol):
     def problems(self) -> list[str]:
         """Sentences about manifests that were refused, each naming its place, field and remedy."""
 
+    def complete(self) -> bool:
+        """Everything was read at least once. Until then absence means nothing."""
+
+    def trouble(self) -> str:
+        """Why what is told here may be out of date; empty while it is not."""
+
     async def watch(self) -> AsyncIterator[None]:
         """Yield once at the start and after every change of a spec or a status."""
         yield
 
     async def put(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
-        """Create or replace a resource. Raises Conflict, or InvalidManifest."""
+        """Create or replace a resource. Raises CatalogError, or InvalidManifest."""
 
     async def delete(self, kind: str, name: str) -> None:
-        """Raises NotFound, or Conflict."""
+        """Raises CatalogError: NotFound if there is none."""
 
     async def write_status(self, kind: str, name: str, status: Resource) -> None:
         """For the operator alone. A resource that is gone meanwhile is no error."""
+
+    async def close(self) -> None:
+        """Let go of whatever is held open."""

@@ -79,6 +79,17 @@ KINDS: dict[str, type[ModelManifest] | type[PoolManifest]] = {
     "CaptionWorkerPool": PoolManifest,
 }
 
+_WRITTEN_BY_CATALOG = ("generation", "creationTimestamp", "deletionTimestamp", "uid")
+
+
+def as_written(manifest: Manifest) -> dict[str, Any]:
+    """What a person wrote: without the status, and without what a catalog adds."""
+    document = manifest.as_manifest()
+    document.pop("status", None)
+    for name in _WRITTEN_BY_CATALOG:
+        document["metadata"].pop(name, None)
+    return document
+
 
 def parse_manifest(document: Any, before: Manifest | None = None) -> Manifest:
     """Judge one decoded YAML or JSON document: types and unknown fields first, then CEL rules.
