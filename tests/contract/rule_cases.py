@@ -252,6 +252,23 @@ CASES = [
     ),
 ]
 
+# Values of a wrong type, with their place: neither door takes them for something they are not.
+MISTYPED: list[tuple[str, Spec, str]] = [
+    ("CaptionModel", {"source": HUB, "batching": {"maxBatchSize": "8"}}, "batching.maxBatchSize"),
+    ("CaptionModel", {"source": HUB, "batching": {"maxBatchSize": 8.5}}, "batching.maxBatchSize"),
+    ("CaptionModel", {"source": HUB, "batching": {"maxBatchSize": True}}, "batching.maxBatchSize"),
+    ("CaptionModel", {"source": HUB, "generation": {"topP": "0.5"}}, "generation.topP"),
+    ("CaptionModel", {"source": HUB, "suspend": "yes"}, "suspend"),
+    ("CaptionModel", {"source": HUB, "suspend": 1}, "suspend"),
+    ("CaptionModel", {"source": HUB, "displayName": 5}, "displayName"),
+    ("CaptionModel", {"source": HUB, "prompts": {}}, "prompts"),
+    ("CaptionModel", {"source": {"huggingFace": {"repo": "ä/b"}}}, "source.huggingFace.repo"),
+    ("CaptionWorkerPool", {**CPU, "env": {"A": 1}}, "env.A"),
+    ("CaptionWorkerPool", {**CPU, "resources": {"limits": {"cpu": "1x"}}}, "resources.limits.cpu"),
+    ("CaptionWorkerPool", {**CPU, "scheduling": {"affinity": []}}, "scheduling.affinity"),
+    ("CaptionWorkerPool", {**CPU, "device": {"type": "TPU"}}, "device.type"),
+]
+
 
 def all_rules() -> Iterator[tuple[str, str, str]]:
     """Kind, path and sentence of every rule in the generated CRDs."""

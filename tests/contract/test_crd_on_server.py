@@ -8,7 +8,7 @@ import pytest
 import yaml
 from tests.cluster.clusters import Cluster, CommandFailed
 from tests.conftest import ROOT, eventually
-from tests.contract.rule_cases import CASES, CPU, HUB, Case, manifest, parts
+from tests.contract.rule_cases import CASES, CPU, HUB, MISTYPED, Case, Spec, manifest, parts
 
 from captionfleet.resources import ModelStatus, PoolStatus, parse_manifest
 from captionfleet.resources.crd import crds
@@ -116,6 +116,26 @@ def test_the_server_names_the_rule_that_is_broken_and_no_other(
 
     problem = f'{case.path or "<nil>"}: Invalid value: "object": {case.sentence}'
     assert refusal.value.stderr.endswith(f"is invalid: {problem}")
+
+
+@pytest.mark.parametrize(("kind", "spec", "place"), MISTYPED)
+def test_the_server_refuses_a_value_of_a_wrong_type(
+    control_plane: Cluster, home: str, kind: str, spec: Spec, place: str
+) -> None:
+    with pytest.raises(CommandFailed) as refusal:
+        control_plane.apply(manifest(kind, spec), "-n", home, "--dry-run=server")
+
+    assert f"spec.{place}: " in refusal.value.stderr
+
+
+def test_a_bare_number_is_a_quantity_as_in_a_pod(control_plane: Cluster, home: str) -> None:
+    spec = {**CPU, "resources": {"requests": {"cpu": 2, "memory": "4Gi"}}}
+
+    [pool] = control_plane.apply(
+        manifest("CaptionWorkerPool", spec), "-n", home, "--dry-run=server"
+    )
+
+    assert pool["spec"]["resources"]["requests"] == {"cpu": 2, "memory": "4Gi"}
 
 
 def test_a_field_that_nobody_knows_is_refused_by_name(control_plane: Cluster, home: str) -> None:

@@ -17,6 +17,7 @@ _KEPT = (
     "type", "description", "default", "enum", "pattern", "minimum", "maximum", "minLength",
     "maxLength", "minItems", "maxItems", "maxProperties", VALIDATIONS,
     "x-kubernetes-preserve-unknown-fields", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
+    "x-kubernetes-int-or-string",
 )  # fmt: skip
 _REWRITTEN = {
     "$defs", "title", "properties", "required", "items", "additionalProperties", "exclusiveMinimum",
@@ -137,6 +138,8 @@ def _structural(root: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     if lost := set(schema) - set(_KEPT) - _REWRITTEN:
         raise ValueError(f"a CRD cannot say {sorted(lost)}: say it as a CEL rule, in {schema}")
     out = {key: _unset(schema[key]) for key in _KEPT if schema.get(key) is not None}
+    if "x-kubernetes-int-or-string" in schema:
+        out.pop("type")
     if "exclusiveMinimum" in schema:
         out |= {"minimum": schema["exclusiveMinimum"], "exclusiveMinimum": True}
     if "properties" in schema:

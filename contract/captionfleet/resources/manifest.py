@@ -1,5 +1,6 @@
 """Manifests: the envelope around a spec, and the one door through which manifests are judged."""
 
+import json
 from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal
 
@@ -109,7 +110,9 @@ def parse_manifest(document: Any, before: Manifest | None = None) -> Manifest:
             [f"kind is {document.get('kind')!r}: it must be one of {', '.join(KINDS)}"]
         )
     try:
-        manifest = kind.model_validate({**document, "status": None})
+        # As JSON and strictly, as an API server does: "8" is no number and yes no boolean.
+        text = json.dumps({**document, "status": None}, default=str)
+        manifest = kind.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise InvalidManifest(list(_sentences(error))) from None
     if problems := broken_rules(manifest, before):

@@ -19,12 +19,16 @@ from captionfleet.resources.base import (
 
 ShortText = Annotated[str, StringConstraints(max_length=253)]
 Text = Annotated[str, StringConstraints(max_length=4096)]
+_IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
 Patterns = Annotated[list[ShortText], Field(max_length=32)]
 
 
 class HuggingFaceSource(Resource):
     repo: Annotated[
-        str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$", min_length=3, max_length=193)
+        str,
+        StringConstraints(
+            pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$", min_length=3, max_length=193
+        ),
     ]
     """Repository on the hub, as owner/name."""
     revision: ShortText = "main"
@@ -86,7 +90,7 @@ class Custom(Resource):
     entrypoint: Annotated[
         str,
         StringConstraints(
-            pattern=r"^[A-Za-z_][\w]*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$", max_length=253
+            pattern=rf"^{_IDENTIFIER}(\.{_IDENTIFIER})*:{_IDENTIFIER}$", max_length=253
         ),
     ]
     """`module:Class` of a CustomModel, in `files` or in the worker's custom_infer folder."""

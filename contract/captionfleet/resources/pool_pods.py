@@ -6,7 +6,7 @@ A pool of processes on one machine has no pods: the local operator leaves these 
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from captionfleet.resources.base import Labels, Quantity, Resource, keys, rule, rules
 
@@ -14,7 +14,11 @@ Name = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)
 ]
 ResourceQuantity = Annotated[
-    str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|Ki|Mi|Gi|Ti|k|M|G|T)?$", max_length=20)
+    str,
+    StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|Ki|Mi|Gi|Ti|k|M|G|T)?$", max_length=20),
+    # A bare number is a quantity too, as in a pod.
+    BeforeValidator(lambda value: str(value) if type(value) is int else value),
+    Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
 ]
 Quantities = Annotated[
     dict[str, ResourceQuantity],
