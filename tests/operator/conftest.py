@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.cluster.clusters import Cluster
+from tests.operator.cluster_stage import Stage
 from tests.operator.running import Ear, RunningOperator
 
 from captionfleet.broker.link import Link, Session
@@ -30,3 +32,26 @@ async def operator(tmp_path: Path, broker_url: str, names: Names) -> AsyncIterat
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
+
+
+@pytest.fixture
+async def stage(
+    tmp_path: Path, control_plane: Cluster, namespace: str, broker_url: str, names: Names
+) -> AsyncIterator[Stage]:
+    """A fleet in a namespace of its own, with no operator yet."""
+    ear = Ear(names)
+
+    async def setup(session: Session) -> None:
+        await declare_exchanges(session, names)
+        await ear.setup(session)
+
+    link = Link(broker_url, "test", setup)
+    stage = Stage(tmp_path, control_plane, namespace, broker_url, names, ear, link)
+    linked = asyncio.create_task(link.run())
+    await link.connected()
+    demanding = asyncio.create_task(stage.demand_for_ever())
+    yield stage
+    stage.clean_up()
+    for task in (demanding, linked):
+        task.cancel()
+    await asyncio.gather(demanding, linked, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""The operator on Kubernetes: the only place that imports kopf."""
