@@ -16,12 +16,14 @@ from captionfleet_worker.engine_process import Answer, EngineOrder, EngineProces
 TRUTH: dict[str, dict[str, Any]] = json.loads((SHAPES / "pictures" / "truth.json").read_text())
 
 
-def order_for(spec: dict[str, Any], place: Path, *, cache: Path | None = None) -> EngineOrder:
+def order_for(
+    spec: dict[str, Any], place: Path, *, cache: Path | None = None, offline: bool = False
+) -> EngineOrder:
     """An order on the CPU; custom code is sought in `place`, the log is written there."""
     return EngineOrder(
         model="m", spec=ModelSpec.model_validate(spec), device="cpu", threads=1,
         custom_infer=place, cache=cache, rooms=place / "rooms",
-        log_file=place / "logs" / "m.log",
+        log_file=place / "logs" / "m.log", offline=offline,
     )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ asyncio.run(main())
 
 
 async def test_an_order_survives_the_way_to_the_engine(tmp_path: Path) -> None:
-    order = order_for(custom_spec(tmp_path, SLOW), tmp_path, cache=tmp_path / "hub")
+    order = order_for(custom_spec(tmp_path, SLOW), tmp_path, cache=tmp_path / "hub", offline=True)
     reader = asyncio.StreamReader()
     reader.feed_data(encode(order.to_header(), b"\x00pictures"))
     header, body = await read_frame(reader)
@@ -132,6 +132,13 @@ def test_an_engine_sees_no_credentials_of_ours(tmp_path: Path) -> None:
     assert {"HF_TOKEN", "CAPTIONFLEET_FAULT", "PATH"} <= set(seen)
     assert "CAPTIONFLEET_LIFELINE_FD" not in seen
     assert (seen["OMP_NUM_THREADS"], seen["OMP_WAIT_POLICY"]) == ("1", "PASSIVE")
+
+
+def test_an_offline_engine_is_told_so_in_the_hubs_own_words(tmp_path: Path) -> None:
+    spec = custom_spec(tmp_path, SLOW)
+    told = engine_environment(order_for(spec, tmp_path, offline=True), {})
+    assert told["HF_HUB_OFFLINE"] == "1"
+    assert "HF_HUB_OFFLINE" not in engine_environment(order_for(spec, tmp_path), {})
 
 
 async def test_the_agents_side_imports_no_model_library() -> None:

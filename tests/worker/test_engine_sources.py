@@ -59,10 +59,10 @@ def fetch(hub: FakeHub, repo: str, cache: Path, **source: Any) -> tuple[Path, st
     return Hub(asked, cache).fetch(allow_pickle=False, everything=False, progress=lambda said: None)
 
 
-async def refused(spec: dict[str, Any], place: Path) -> LoadFailed:
+async def refused(spec: dict[str, Any], place: Path, *, offline: bool = False) -> LoadFailed:
     """Why this order cannot be carried out. The hub's cache is kept in `place`."""
     with pytest.raises(LoadFailed) as failed:
-        order = order_for(spec, place, cache=place / "cache")
+        order = order_for(spec, place, cache=place / "cache", offline=offline)
         await EngineProcess.start(order, lambda phase, sentence: None)
     return failed.value
 
@@ -192,6 +192,40 @@ async def test_an_unreachable_hub_is_worth_another_try(hub: FakeHub, tmp_path: P
     failed = await refused(on_hub("toys/basic"), tmp_path)
     assert (failed.reason, failed.retriable) == ("HubUnreachable", True)
     assert hub.url in failed.message
+
+
+async def test_an_offline_worker_loads_what_is_cached_and_nothing_else(
+    hub: FakeHub, tmp_path: Path
+) -> None:
+    hub.add("toys/basic", BASIC)
+    cache = tmp_path / "cache"
+    async with engine_of(order_for(on_hub("toys/basic"), tmp_path, cache=cache)) as online:
+        revision = online.loaded.revision
+    asked = len(hub.asked)
+    offline = order_for(on_hub("toys/basic"), tmp_path, cache=cache, offline=True)
+    async with engine_of(offline) as engine:
+        [answer] = await engine.run([Shot(normalized("shapes-01.png"), "")], {})
+        assert engine.loaded.revision == revision
+    assert answer.text == TRUTH["shapes-01.png"]["captions"]["plain"]
+    failed = await refused(on_hub("toys/other"), tmp_path, offline=True)
+    assert (failed.reason, failed.retriable) == ("Offline", False)
+    assert f"toys/other at main is not complete in {cache} (nothing of" in failed.message
+    assert "spec.hub.offline of the pool (CAPTIONFLEET_OFFLINE)" in failed.message
+    assert len(hub.asked) == asked, "nobody asked the hub, though it is there"
+
+
+def test_offline_a_half_fetched_model_is_refused_by_what_it_lacks(
+    hub: FakeHub, tmp_path: Path
+) -> None:
+    repo = hub.add("toys/basic", BASIC)
+    folder, _ = fetch(hub, "toys/basic", tmp_path)
+    (folder / "model.safetensors").unlink()
+    hub.stop()
+    for revision in ("main", repo.commit):
+        source = HuggingFaceSource(repo="toys/basic", endpoint=hub.url, revision=revision)
+        with pytest.raises(LoadFailed, match=r"it lacks model\.safetensors") as failed:
+            Hub(source, tmp_path, offline=True).fetch(False, False, lambda said: None)
+        assert failed.value.reason == "Offline"
 
 
 async def test_a_gated_model_opens_to_the_workers_token(

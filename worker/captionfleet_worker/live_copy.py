@@ -74,6 +74,8 @@ class Workplace:
     start_engine: StartEngine
     changed: Callable[[], None]
     """Called when what heartbeats say, or what is to be done, has changed."""
+    offline: bool = False
+    """Engines never ask a hub."""
 
 
 class LiveCopy:
@@ -288,6 +290,7 @@ class LiveCopy:
             model=self.model, spec=spec, device=place.device, threads=place.threads,
             custom_infer=place.custom_infer, cache=place.cache,
             rooms=place.rooms, log_file=place.logs / f"{self.model}.log",
+            offline=place.offline,
         )  # fmt: skip
 
     async def _stop_engine(self) -> None:

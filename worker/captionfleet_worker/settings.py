@@ -46,6 +46,9 @@ class WorkerSettings(FleetSettings):
     cache: Path | None = Field(
         None, description="Folder for downloaded models. Default: the cache that HF_HOME names."
     )
+    offline: bool = Field(
+        False, description="Never ask a hub: models load from the cache or a folder, or not at all."
+    )
     logs: Path | None = Field(
         None, description="Folder for the engines' logs. Default: logs/WORKER in the data folder."
     )

@@ -1,13 +1,14 @@
 """Weights from a Hugging Face hub: resolve the commit first, then fetch what loading needs.
 
 The hub's own cache is used, so files that a person already has are not fetched again, and a
-model whose commit is cached loads without any network.
+model whose commit is cached loads without any network. Offline, nothing else loads.
 """
 
 import glob
 import urllib.parse
 from collections.abc import Callable
 from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
 
 import httpx2
@@ -22,6 +23,7 @@ from huggingface_hub.errors import (
     CachedRepoTreeNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
+    IncompleteSnapshotError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -38,11 +40,14 @@ _TROUBLE = (
 
 
 class Hub:
-    """One repository at one revision. `cache` as in EngineOrder."""
+    """One repository at one revision. `cache` and `offline` as in EngineOrder."""
 
-    def __init__(self, source: HuggingFaceSource, cache: Path | None) -> None:
+    def __init__(
+        self, source: HuggingFaceSource, cache: Path | None, offline: bool = False
+    ) -> None:
         self._source = source
         self._cache = cache
+        self._offline = offline or constants.HF_HUB_OFFLINE
         self._endpoint = source.endpoint or constants.ENDPOINT
         # The worker's token is for the worker's hub: whoever writes a manifest must not be able
         # to have it sent to a host of their choice.
@@ -57,8 +62,9 @@ class Hub:
         try:
             api = HfApi(endpoint=self._endpoint, token=self._token)
             commit = api.resolve_revision(
-                self._source.repo, revision=self._source.revision, cache_dir=self._cache
-            )
+                self._source.repo, revision=self._source.revision, cache_dir=self._cache,
+                local_files_only=self._offline,
+            )  # fmt: skip
             if self._source.allow_patterns or everything:
                 progress(f"fetching {name}")
                 return self._snapshot(commit, self._source.allow_patterns), commit.resolved
@@ -71,17 +77,30 @@ class Hub:
             raise self._failure(error) from error
 
     def _snapshot(self, commit: ResolvedRevision, patterns: list[str]) -> Path:
-        return Path(
-            snapshot_download(
-                self._source.repo,
-                revision=commit,
-                cache_dir=self._cache,
-                endpoint=self._endpoint,
-                token=self._token,
-                allow_patterns=patterns or None,
-                ignore_patterns=self._source.ignore_patterns or None,
+        try:
+            return Path(
+                snapshot_download(
+                    self._source.repo,
+                    revision=commit,
+                    cache_dir=self._cache,
+                    endpoint=self._endpoint,
+                    token=self._token,
+                    allow_patterns=patterns or None,
+                    ignore_patterns=self._source.ignore_patterns or None,
+                    local_files_only=self._offline,
+                )
             )
-        )
+        except IncompleteSnapshotError as error:
+            if not self._offline:
+                raise
+            folder = Path(error.snapshot_path)
+            names = [name for name in self._names(commit, folder) if not (folder / name).exists()]
+            lacking = [name for name in names if self._needed(name, patterns)]
+            raise self._not_cached(f"it lacks {', '.join(lacking[:3])}") from error
+
+    def _needed(self, name: str, patterns: list[str]) -> bool:
+        ignored = any(fnmatch(name, pattern) for pattern in self._source.ignore_patterns)
+        return not ignored and any(fnmatch(name, pattern) for pattern in patterns or ["*"])
 
     def _names(self, commit: ResolvedRevision, folder: Path) -> list[str]:
         """All files of the repository; of a cache filled by older clients, those it holds."""
@@ -98,8 +117,20 @@ class Hub:
             return f", {size / 1e6:,.0f} MB"
         return ""
 
+    def _not_cached(self, why: str) -> LoadFailed:
+        source = self._source
+        return LoadFailed(
+            "Offline",
+            f"{source.repo} at {source.revision} is not complete in "
+            f"{self._cache or constants.HF_HUB_CACHE} ({why}), and this worker asks no hub: load "
+            "it once by a worker that does, or turn off spec.hub.offline of the pool "
+            "(CAPTIONFLEET_OFFLINE)",
+        )
+
     def _failure(self, error: Exception) -> LoadFailed:
         repo, place = self._source.repo, self._endpoint
+        if self._offline and isinstance(error, LocalEntryNotFoundError | RevisionResolutionError):
+            return self._not_cached("nothing of this revision is there")
         if isinstance(error, GatedRepoError):
             return LoadFailed(
                 "GatedRepo",

@@ -88,7 +88,7 @@ def _find(order: EngineOrder, progress: Progress, hashing: ThreadPoolExecutor) -
 
     from captionfleet_worker.engine.hub import Hub
 
-    hub = Hub(source.hugging_face, order.cache)
+    hub = Hub(source.hugging_face, order.cache, order.offline)
     folder, commit = hub.fetch(pickle, own_code, lambda said: progress("downloading", said))
     return _Files(folder, f"{source.hugging_face.repo}@{commit}")
 

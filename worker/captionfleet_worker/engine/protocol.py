@@ -32,13 +32,15 @@ class EngineOrder:
     rooms: Path
     """Folder in which each launch gets a fresh one of its own."""
     log_file: Path
+    offline: bool = False
+    """Never ask a hub."""
 
     def to_header(self) -> Header:
         return {
             "model": self.model, "spec": self.spec.as_manifest(), "device": self.device,
             "threads": self.threads, "custom_infer": str(self.custom_infer),
             "cache": str(self.cache) if self.cache else None, "rooms": str(self.rooms),
-            "log_file": str(self.log_file),
+            "log_file": str(self.log_file), "offline": self.offline,
         }  # fmt: skip
 
     @classmethod
@@ -49,6 +51,7 @@ class EngineOrder:
             custom_infer=Path(header["custom_infer"]),
             cache=Path(header["cache"]) if header["cache"] else None,
             rooms=Path(header["rooms"]), log_file=Path(header["log_file"]),
+            offline=header["offline"],
         )  # fmt: skip
 
 
