@@ -33,6 +33,7 @@ def create_app(parts: Parts) -> FastAPI:
         background.start()
         yield
         await background.end()
+        await parts.catalog.close()
         await parts.pictures.children.close()
         await parts.database.close()
 

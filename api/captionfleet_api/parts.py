@@ -38,11 +38,11 @@ class Parts:
 
     @classmethod
     def of(cls, settings: ApiSettings) -> "Parts":
-        """Opens folders and files below settings.data; starts nothing."""
+        """Opens folders and files below settings.data; starts nothing, connects to nothing."""
         settings.data.mkdir(parents=True, exist_ok=True)
         database = open_database(settings.database)
         changes, fleet_view = Changes(), FleetView()
-        catalog = FolderCatalog(settings.catalog, settings.data, settings.custom_infer)
+        catalog = catalog_of(settings)
         blobs = Blobs(settings.blobs)
         return cls(
             settings=settings,
@@ -58,6 +58,15 @@ class Parts:
             flow=Flow(settings, database, changes, fleet_view, catalog, blobs),
             hub=Hub(settings.hub),
         )
+
+
+def catalog_of(settings: ApiSettings) -> Catalog:
+    """The Kubernetes API where a namespace is named, else the folder."""
+    if settings.namespace is None:
+        return FolderCatalog(settings.catalog, settings.data, settings.custom_infer)
+    from captionfleet.catalog.kubernetes import KubernetesCatalog
+
+    return KubernetesCatalog(settings.namespace)
 
 
 def children(settings: ApiSettings) -> Children:

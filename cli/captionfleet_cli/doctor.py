@@ -164,6 +164,9 @@ def judged(fleet: Fleet, models: Sequence[Document]) -> Iterator[Finding]:
     else:
         remedy = "`captionfleet get pools` says how many there should be, and why."
         yield Finding(Level.WARN, "workers", "none now", remedy)
+    if fleet.catalog.trouble:
+        remedy = "Is the Kubernetes API up, and may the api's service account read captionmodels?"
+        yield Finding(Level.WARN, "catalog", fleet.catalog.trouble, remedy)
     yield from _manifests(fleet.catalog_problems, models)
 
 

@@ -37,7 +37,7 @@ async def evaluate(browser: Browser) -> AsyncIterator[Evaluate]:
 
     await page.route("**", serve)
     await page.goto("http://console.test/")
-    names = "geometry columns pace words yaml".split()  # noqa: SIM905 - reads as it is
+    names = "geometry columns fleet_words pace words yaml".split()  # noqa: SIM905 - reads as it is
     imports = "".join(f"const {n} = await import('http://console.test/{n}.js');" for n in names)
 
     async def run(body: str, given: Any) -> Any:
@@ -103,3 +103,23 @@ async def test_numbers_read_well(evaluate: Evaluate) -> None:
     body = "return [[0.0001, 0.0341, 1.26, 34, 600, 7800].map(words.seconds), words.bytes(990e6)];"
     read = await evaluate(body, None)
     assert read == [["< 0.001 s", "0.034 s", "1.3 s", "34 s", "10 min", "2 h 10 min"], "944 MB"]
+
+
+async def test_a_person_is_told_how_a_model_comes_to_be_where_it_is_kept(
+    evaluate: Evaluate,
+) -> None:
+    body = "return given.map((state) => fleet_words.wayToAdd('CaptionModel', state));"
+    folder, cluster = {"kind": "folder", "name": "/m"}, {"kind": "namespace", "name": "pictures"}
+    assert await evaluate(body, [None, {"catalog": folder}, {"catalog": cluster}]) == [
+        "Put a CaptionModel into the catalog folder",
+        "Put a CaptionModel into the catalog folder",
+        "Apply a CaptionModel in the namespace pictures (kubectl apply -f FILE)",
+    ]
+
+
+async def test_a_catalog_that_cannot_be_read_is_told_and_what_still_works(
+    evaluate: Evaluate,
+) -> None:
+    away = {"catalog": {"trouble": "captionmodels may be out of date: no answer"}}
+    (told,) = await evaluate("return fleet_words.troubles(given);", away)
+    assert told["text"].startswith("Captionmodels may be out of date: no answer. What is shown")

@@ -42,6 +42,11 @@ def test_refused_manifests_fail() -> None:
     assert found["manifest"].level is Level.FAIL
 
 
+def test_a_catalog_that_cannot_be_read_is_warned_of() -> None:
+    found = findings([MODEL], catalog={"trouble": "captionmodels may be out of date: no answer"})
+    assert found["catalog"].level is Level.WARN
+
+
 def test_no_workers_and_no_models_are_warned_of() -> None:
     found = findings([], workers=0)
     assert found["workers"].level is Level.WARN

@@ -114,6 +114,9 @@ class Submission:
         self.changes.tell([job_id], specs)
 
     def _specs(self, models: Iterable[str]) -> dict[str, ModelSpec]:
+        if not self.catalog.complete():
+            why = self.catalog.trouble() or "send this again in a moment"
+            raise Refusal(503, f"the models were not read yet: {why}", retry_after=2)
         known = self.catalog.models()
         for model in models:
             if model not in known:

@@ -39,6 +39,8 @@ class Vanished:
 
     async def judge(self, models: Iterable[str]) -> None:
         """Fail the open tasks of those `models` that have been gone for too long."""
+        if not self._catalog.complete():
+            return  # absence means nothing yet
         now, there = self._clock(), self._catalog.models()
         self._since = {model: self._since.get(model, now) for model in models if model not in there}
         for model, since in self._since.items():

@@ -1,7 +1,7 @@
 """The doors of the fleet: its workers, how it stands, what the demo offers."""
 
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter
 
@@ -53,6 +53,14 @@ class BrokerShape(Shape):
     """Why not; empty while connected."""
 
 
+class CatalogShape(Shape):
+    kind: Literal["folder", "namespace"]
+    """Where models and pools are kept: a folder of manifests, or a namespace of Kubernetes."""
+    name: str
+    trouble: str
+    """Why what is shown of it may be out of date; empty while it is not."""
+
+
 class OperatorShape(Shape):
     seen_seconds: float | None
     """Seconds since it was heard; null if never."""
@@ -78,6 +86,7 @@ class FleetShape(Shape):
     version: str
     broker: BrokerShape
     operator: OperatorShape
+    catalog: CatalogShape
     workers: int
     catalog_problems: list[str]
     """Refused manifests, each with its place, field and remedy."""
@@ -98,6 +107,7 @@ async def fleet(api: Api) -> FleetShape:
         version=version("captionfleet"),
         broker=BrokerShape(connected=not api.flow.trouble, message=api.flow.trouble),
         operator=_operator(api.fleet_view.operator_seen_seconds()),
+        catalog=_catalog(api),
         workers=sum(view.fresh for view in api.fleet_view.workers()),
         catalog_problems=api.catalog.problems(),
         demo=_demo(api),
@@ -143,6 +153,13 @@ def _operator(seen_seconds: float | None) -> OperatorShape:
     else:
         message = ""
     return OperatorShape(seen_seconds=seen_seconds, message=message)
+
+
+def _catalog(api: Parts) -> CatalogShape:
+    trouble, settings = api.catalog.trouble(), api.settings
+    if settings.namespace:
+        return CatalogShape(kind="namespace", name=settings.namespace, trouble=trouble)
+    return CatalogShape(kind="folder", name=str(settings.catalog), trouble=trouble)
 
 
 def _demo(api: Parts) -> DemoShape | None:

@@ -20,14 +20,21 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 async def readyz(api: Api, response: Response) -> dict[str, str]:
-    """The database answers. Without a broker pictures and jobs are taken all the same."""
+    """The database answers and the catalog was read once.
+
+    Pictures and jobs are taken without a broker, and while the catalog cannot be read anew.
+    """
+    stand = {"broker": api.flow.trouble or "ok", "catalog": api.catalog.trouble() or "ok"}
+    if not api.catalog.complete():
+        response.status_code = 503
+        stand["catalog"] = api.catalog.trouble() or "was not read yet"
     try:
         async with api.database.read() as session:
             await session.execute(select(1))
     except SQLAlchemyError as error:
         response.status_code = 503
-        return {"database": f"does not answer: {type(error).__name__}", "broker": api.flow.trouble}
-    return {"database": "ok", "broker": api.flow.trouble or "ok"}
+        return stand | {"database": f"does not answer: {type(error).__name__}"}
+    return stand | {"database": "ok"}
 
 
 @router.get("/metrics", response_class=Response)

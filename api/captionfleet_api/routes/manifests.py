@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from fastapi import APIRouter, Query, Request, Response
 
+from captionfleet.catalog import Unavailable
 from captionfleet.resources import Manifest, ModelManifest, PoolManifest, parse_manifest
 from captionfleet_api.parts import Api, Parts
 from captionfleet_api.routes.problems import Problem
@@ -79,6 +80,9 @@ def manifests_router(prefix: str, kind: Kind) -> APIRouter:
 
 
 def _known(api: Parts, kind: Kind) -> Mapping[str, ModelManifest] | Mapping[str, PoolManifest]:
+    if not api.catalog.complete():
+        why = api.catalog.trouble() or "try again in a moment"
+        raise Unavailable(f"the models and pools were not read yet: {why}")
     return api.catalog.models() if kind == "CaptionModel" else api.catalog.pools()
 
 

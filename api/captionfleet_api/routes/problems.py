@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
-from captionfleet.catalog import Conflict, NotFound
+from captionfleet.catalog import Conflict, NotFound, Refused, Unavailable
 from captionfleet.resources import InvalidManifest
 from captionfleet_api import metrics
 from captionfleet_api.images.blobs import BlobMissing
@@ -54,6 +54,8 @@ def add_handlers(app: FastAPI) -> None:
     app.exception_handler(InvalidManifest)(_invalid_manifest)
     app.exception_handler(NotFound)(_not_found)
     app.exception_handler(Conflict)(_conflict)
+    app.exception_handler(Refused)(_refused)
+    app.exception_handler(Unavailable)(_unavailable)
 
 
 def _problem(_: Request, error: Exception) -> Response:
@@ -144,3 +146,11 @@ def _not_found(_: Request, error: Exception) -> Response:
 
 def _conflict(_: Request, error: Exception) -> Response:
     return problem_response(409, str(error))
+
+
+def _refused(_: Request, error: Exception) -> Response:
+    return problem_response(403, str(error))
+
+
+def _unavailable(_: Request, error: Exception) -> Response:
+    return problem_response(503, str(error), headers={"Retry-After": "5"})

@@ -208,11 +208,20 @@ class Demo(Shape):
     offers: list[Offer] = []
 
 
+class CatalogState(Shape):
+    """Where models and pools are kept, and why what is told of them may be out of date."""
+
+    kind: str = "folder"
+    name: str = ""
+    trouble: str = ""
+
+
 class Fleet(Shape):
     fleet: str
     version: str = ""
     broker: BrokerState = BrokerState()
     operator: OperatorState = OperatorState()
     workers: int = 0
+    catalog: CatalogState = CatalogState()
     catalog_problems: list[str] = []
     demo: Demo | None = None

@@ -3,6 +3,7 @@ import { computed, onMounted, onUnmounted, ref, watch } from "vue";
 import { DemoOffers } from "captionfleet-console/demo_offers.js";
 import { filesOf, filesOfInput } from "captionfleet-console/files.js";
 import { fleet } from "captionfleet-console/fleet.js";
+import { wayToAdd } from "captionfleet-console/fleet_words.js";
 import { Icon } from "captionfleet-console/icon.js";
 import { ModelChips } from "captionfleet-console/model_chips.js";
 import { useModels } from "captionfleet-console/models.js";
@@ -46,7 +47,7 @@ export default {
           <button type="button" class="quiet" v-if="models?.length" @click="chooseAll">Choose all</button></header>
         <p v-if="error && !models" class="failure" role="alert">{{ error }}</p>
         <p v-else-if="!models" class="muted">Asking which models there are…</p>
-        <p v-else-if="!models.length" class="muted">There is no model yet. Put a manifest into the catalog folder,
+        <p v-else-if="!models.length" class="muted">There is no model yet. {{ wayToAdd("CaptionModel", fleet) }},
           or run <code>captionfleet add OWNER/REPO</code>.</p>
         <ModelChips v-else :models="models" v-model:chosen="chosen" />
         <DemoOffers />
@@ -94,7 +95,7 @@ export default {
     const takeSamples = () => take(sampleFiles());
     onUnmounted(() => tray.close());
     return {
-      tray, models, error, chosen, prompt, name, count, chosenModels, suggestion, ready, over, fleet,
+      tray, models, error, chosen, prompt, name, count, chosenModels, suggestion, ready, over, fleet, wayToAdd,
       submission: asking.state, chooseAll, chooseFiles, takeSamples, submit,
       countWords: computed(() => countWords(count)),
       label: computed(() => label(count, chosenModels.value.length, asking.state.sending)),

@@ -1,6 +1,8 @@
 // All models: state, message in words, where cached and loaded, speed, memory, manifest.
 import { ref } from "vue";
 import { DemoOffers } from "captionfleet-console/demo_offers.js";
+import { fleet } from "captionfleet-console/fleet.js";
+import { wayToAdd } from "captionfleet-console/fleet_words.js";
 import { useModels } from "captionfleet-console/models.js";
 import { usePoll } from "captionfleet-console/poll.js";
 import { Sheet } from "captionfleet-console/sheet.js";
@@ -19,7 +21,7 @@ export default {
       <DemoOffers />
       <div v-if="models && !models.length" class="empty">
         <p><b>No model yet.</b></p>
-        <p>Put a manifest into the catalog folder, or run <code>captionfleet add OWNER/REPO</code>.</p>
+        <p>{{ wayToAdd("CaptionModel", fleet) }}, or run <code>captionfleet add OWNER/REPO</code>.</p>
       </div>
       <ul v-if="models?.length" class="cards">
         <li v-for="model in models" :key="model.name" class="card">
@@ -51,7 +53,7 @@ export default {
       const model = shown.value && models.value?.find((each) => each.name === shown.value);
       return model ? yaml(model.manifest) : "";
     };
-    return { models, error, shown, manifest, facts, failureWords };
+    return { models, error, shown, manifest, facts, failureWords, fleet, wayToAdd };
   },
 };
 

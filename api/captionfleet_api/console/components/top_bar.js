@@ -1,7 +1,8 @@
 // The right end of the top bar, and what must be said on every page: offline, fleet troubles, notes.
 import { computed, onMounted, onUnmounted, ref } from "vue";
 import { connection } from "captionfleet-console/connection.js";
-import { fleet, lookAtFleet, troubles } from "captionfleet-console/fleet.js";
+import { fleet, lookAtFleet } from "captionfleet-console/fleet.js";
+import { troubles } from "captionfleet-console/fleet_words.js";
 import { HelpSheet } from "captionfleet-console/help_sheet.js";
 import { Icon } from "captionfleet-console/icon.js";
 import { notes } from "captionfleet-console/notes.js";

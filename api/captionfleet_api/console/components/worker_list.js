@@ -1,5 +1,7 @@
 // Pools and their workers: device, memory, copies, what is in flight, what is cached.
 import { computed, ref, shallowRef } from "vue";
+import { fleet } from "captionfleet-console/fleet.js";
+import { wayToAdd } from "captionfleet-console/fleet_words.js";
 import { usePoll } from "captionfleet-console/poll.js";
 import { getAll } from "captionfleet-console/rest.js";
 import { ago, bytes, plural } from "captionfleet-console/words.js";
@@ -15,7 +17,7 @@ export default {
       <p v-if="!groups && !error" class="muted">Reading the workers…</p>
       <div v-if="groups && !groups.length" class="empty">
         <p><b>No pool and no worker.</b></p>
-        <p>Put a CaptionWorkerPool into the catalog folder, or join from any machine:
+        <p>{{ wayToAdd("CaptionWorkerPool", fleet) }}, or join from any machine:
           <code>RABBITMQ_URL=… captionfleet worker --pool NAME</code></p>
       </div>
       <section v-for="group in groups" :key="group.name" class="pool">
@@ -76,7 +78,7 @@ export default {
     }
     usePoll(look, () => LOOK_MS);
     const groups = computed(() => workers.value && grouped(workers.value, pools.value));
-    return { groups, error, moods: MOODS, ago, bytes, plural, memoryWords, standing, stateWords };
+    return { groups, error, moods: MOODS, ago, bytes, plural, memoryWords, standing, stateWords, fleet, wayToAdd };
   },
 };
 
