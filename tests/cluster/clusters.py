@@ -39,9 +39,9 @@ class Cluster:
     """Where pods reach what listens on this machine."""
 
     @classmethod
-    def start(cls, state: Path, *, node: bool) -> "Cluster":
-        """Start one on free ports; it ends with this process at the latest."""
-        options = ["--owner", str(os.getpid())] + ([] if node else ["--no-node"])
+    def start(cls, state: Path, *, node: bool, owner: int | None = None) -> "Cluster":
+        """Start one on free ports; it ends with its owner, this process, at the latest."""
+        options = ["--owner", str(owner or os.getpid())] + ([] if node else ["--no-node"])
         script(state, "up", *options)
         lines = script(state, "env").splitlines()
         env = dict(line.removeprefix("export ").split("=", 1) for line in lines)

@@ -1,5 +1,6 @@
 """The test cluster itself: what other tests rest on."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +49,18 @@ def test_the_audit_log_tells_accounts_managers_and_verbs_apart(
     ]
 
 
-async def test_two_clusters_do_not_disturb_each_other(
+async def test_a_cluster_ends_with_its_owner_and_disturbs_no_other(
     control_plane: Cluster, tmp_path: Path
 ) -> None:
-    other = Cluster.start(tmp_path / "cluster", node=False)
+    owner = subprocess.Popen(["sleep", "600"])
+    other = Cluster.start(tmp_path, node=False, owner=owner.pid)
     other.kubectl("create", "namespace", "only-here")
-    other.stop()
 
+    owner.kill()
+    owner.wait()
+
+    await eventually(lambda: [each.name for each in tmp_path.iterdir()] == ["log"])
     assert "only-here" not in control_plane.kubectl("get", "namespaces")
-    assert list((tmp_path / "cluster").iterdir()) == [tmp_path / "cluster" / "log"]
 
 
 def test_a_pod_runs_on_the_node_under_restricted_pod_security(

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from tests.cluster.clusters import Cluster, CommandFailed
 from tests.conftest import ROOT, eventually
-from tests.contract.rule_cases import CASES, CPU, HUB, MISTYPED, Case, Spec, manifest, parts
+from tests.contract.rule_cases import CASES, CPU, HUB, MISTYPED, Case, manifest, parts
 
 from captionfleet.resources import ModelStatus, PoolStatus, parse_manifest
 from captionfleet.resources.crd import crds
@@ -103,29 +103,34 @@ def paths_in(value: Any, path: str = "") -> Iterator[str]:
             yield from paths_in(part, f"{path}[]")
 
 
+@pytest.fixture(scope="module")
+def refusals(control_plane: Cluster, home: str) -> list[str]:
+    """What kubectl says to all that must be refused, tried at once: a sentence per manifest."""
+    there = [manifest(case.kind, case.before, case.refused_name) for case in CASES if case.before]
+    control_plane.apply(there, "-n", home)
+    broken = [manifest(case.kind, case.refused, case.refused_name) for case in CASES]
+    mistyped = [manifest(kind, spec, f"mistyped-{i}") for i, (kind, spec, _) in enumerate(MISTYPED)]
+
+    with pytest.raises(CommandFailed) as refusal:
+        control_plane.apply([*broken, *mistyped], "-n", home, "--dry-run=server")
+    return refusal.value.stderr.splitlines()
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_server_names_the_rule_that_is_broken_and_no_other(
-    control_plane: Cluster, home: str, case: Case
+    refusals: list[str], case: Case
 ) -> None:
-    refused = manifest(case.kind, case.refused, case.refused_name)
-    if case.before:
-        control_plane.apply(manifest(case.kind, case.before, case.refused_name), "-n", home)
-
-    with pytest.raises(CommandFailed) as refusal:
-        control_plane.apply(refused, "-n", home, "--dry-run=server")
-
     problem = f'{case.path or "<nil>"}: Invalid value: "object": {case.sentence}'
-    assert refusal.value.stderr.endswith(f"is invalid: {problem}")
+    end = f'"{case.refused_name}" is invalid: {problem}'
+
+    assert [line for line in refusals if line.endswith(end)]
 
 
-@pytest.mark.parametrize(("kind", "spec", "place"), MISTYPED)
-def test_the_server_refuses_a_value_of_a_wrong_type(
-    control_plane: Cluster, home: str, kind: str, spec: Spec, place: str
-) -> None:
-    with pytest.raises(CommandFailed) as refusal:
-        control_plane.apply(manifest(kind, spec), "-n", home, "--dry-run=server")
+@pytest.mark.parametrize("i", range(len(MISTYPED)), ids=lambda i: MISTYPED[i][2])
+def test_the_server_refuses_a_value_of_a_wrong_type(refusals: list[str], i: int) -> None:
+    [line] = [line for line in refusals if f'"mistyped-{i}" is invalid: ' in line]
 
-    assert f"spec.{place}: " in refusal.value.stderr
+    assert f"spec.{MISTYPED[i][2]}: " in line
 
 
 def test_a_bare_number_is_a_quantity_as_in_a_pod(control_plane: Cluster, home: str) -> None:
