@@ -1,6 +1,6 @@
-"""Writes docs/models.md and docs/settings.md from the types: `python scripts/reference.py docs`.
+"""Writes the pages of fields, settings and metrics from the code: `scripts/reference.py docs`.
 
-The types are the truth; a test fails when the pages say something else.
+The code is the truth; a test fails when the pages say something else.
 """
 
 import importlib
@@ -19,7 +19,18 @@ _PROGRAMS = {
     "The server (api and console)": "captionfleet_api.settings:ApiSettings",
     "The operator": "captionfleet_operator.settings:OperatorSettings",
     "A worker": "captionfleet_worker.settings:WorkerSettings",
+    "The uninstall hook of the chart": "captionfleet_operator.cluster.uninstall:UninstallSettings",
     "The commands that talk to a server": "captionfleet_cli.settings:CliSettings",
+}
+
+_METERS = {
+    "A worker, on port 8001": lambda: _registry("captionfleet_worker.metrics:Meters"),
+    "The operator on Kubernetes, on port 8080": lambda: _registry(
+        "captionfleet_operator.cluster.doors:Meters", "NAMESPACE"
+    ),
+    "The server (api and console), on port 8000": lambda: _of_modules(
+        "captionfleet_api.metrics", "captionfleet_api.jobs.metrics"
+    ),
 }
 
 _MODELS_HEAD = """# Models and pools: every field
@@ -54,6 +65,13 @@ _SETTINGS_HEAD = """# Settings
 
 Every program reads its settings from environment variables, and from a file `.env` beside it.
 An environment variable wins over the file. This page is made from the settings themselves.
+"""
+
+
+_METRICS_HEAD = """# Metrics: every one
+
+Each program answers `GET /metrics` for Prometheus. The server's asks for the admin token, as
+`Authorization: Bearer TOKEN`. This page is made from the programs themselves.
 """
 
 
@@ -122,6 +140,34 @@ def settings_page() -> str:
     return "\n".join(parts)
 
 
+def metrics_page() -> str:
+    parts = [_METRICS_HEAD]
+    for title, meters in _METERS.items():
+        parts.append(f"## {title}\n\n| metric | type | labels | meaning |\n|---|---|---|---|")
+        parts.extend(sorted(_metric_row(meter) for meter in meters()))
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _registry(place: str, *arguments: str) -> list[Any]:
+    module, name = place.split(":")
+    meters = getattr(importlib.import_module(module), name)(*arguments)
+    return list(meters.registry._collector_to_names)
+
+
+def _of_modules(*modules: str) -> list[Any]:
+    loaded = (importlib.import_module(module) for module in modules)
+    return [
+        each for module in loaded for each in vars(module).values() if hasattr(each, "_labelnames")
+    ]
+
+
+def _metric_row(meter: Any) -> str:
+    name = f"{meter._name}_total" if meter._type == "counter" else meter._name
+    labels = ", ".join(f"`{label}`" for label in meter._labelnames)
+    return f"| `{name}` | {meter._type} | {labels} | {_cell(meter._documentation)} |"
+
+
 def _plain(value: Any) -> str:
     if hasattr(value, "get_secret_value"):
         value = value.get_secret_value()
@@ -135,6 +181,7 @@ def _cell(text: str) -> str:
 def main(folder: str) -> None:
     (Path(folder) / "models.md").write_text(models_page())
     (Path(folder) / "settings.md").write_text(settings_page())
+    (Path(folder) / "metrics.md").write_text(metrics_page())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""docs/models.md and docs/settings.md say what the types say."""
+"""The pages of fields, settings and metrics say what the code says."""
 
 import sys
 
@@ -6,7 +6,7 @@ from tests.conftest import ROOT
 
 sys.path.append(str(ROOT / "scripts"))
 
-from reference import models_page, settings_page
+from reference import metrics_page, models_page, settings_page
 
 
 def test_the_page_of_models_is_made_from_the_types() -> None:
@@ -21,3 +21,7 @@ def test_every_setting_is_described() -> None:
     for line in settings_page().splitlines():
         if line.startswith("| `"):
             assert not line.endswith("|  |"), f"no description: {line}"
+
+
+def test_the_page_of_metrics_is_made_from_the_programs() -> None:
+    assert (ROOT / "docs" / "metrics.md").read_text() == metrics_page(), "run `make crds`"

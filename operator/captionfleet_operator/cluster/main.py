@@ -80,7 +80,12 @@ class ClusterOperator:
 
     def _wire(self) -> None:
         self._catalog = KubernetesCatalog(self._namespace, self._api)
-        self._workers = ClusterWorkers(self._settings, self._api, lambda: self._operator.wake())
+        self._workers = ClusterWorkers(
+            self._settings,
+            self._api,
+            wake=lambda: self._operator.wake(),
+            on_write=self._meters.writes.labels("child").inc,
+        )
         self._announcer = Announcer(self._api, self._namespace, self._settings.identity)
         statuses = StatusWriter(
             self._catalog,

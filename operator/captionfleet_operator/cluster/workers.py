@@ -27,18 +27,26 @@ _FIRST_TO_LEAVE = "-100"
 
 
 class ClusterWorkers:
-    """Pods by name. `wake` is called when something changed on which a plan may turn."""
+    """Pods by name. `wake` is called when something changed on which a plan may turn.
+
+    `on_write` is called with every write, for whoever counts.
+    """
 
     shares_memory = False
 
     def __init__(
-        self, settings: OperatorSettings, api: KubernetesAPI, wake: Callable[[], None]
+        self,
+        settings: OperatorSettings,
+        api: KubernetesAPI,
+        wake: Callable[[], None],
+        on_write: Callable[[], None],
     ) -> None:
         assert settings.namespace
         self._settings = settings
         self._namespace = settings.namespace
         self._api = api
         self._wake = wake
+        self._on_write = on_write
         self.mirror = Mirror(self._changed)
         self.queue: KeyedQueue[Key] = KeyedQueue(self._reconcile)
         self._wanted: dict[str, dict[Key, Manifest]] = {}
@@ -48,7 +56,6 @@ class ClusterWorkers:
         self._pods: set[str] = set()
         self.monitored = False
         """The cluster knows ServiceMonitors."""
-        self.writes = 0
 
     async def run(self) -> None:
         await self.queue.run()
@@ -142,7 +149,7 @@ class ClusterWorkers:
             await self._mark_leavers(wanted["metadata"]["labels"])
         if live:
             log.info("object brought back in line", kind=key[0], name=key[1])
-        self.writes += 1
+        self._on_write()
         answer = await self._api.apply(self._path(key), wanted, manager=MANAGER)
         self.mirror.see(key[0], answer)
 
@@ -150,7 +157,7 @@ class ClusterWorkers:
         """Only what we made. A claim holds files that took long to fetch: it goes with its pool."""
         labels = (live or {}).get("metadata", {}).get("labels") or {}
         if live and key[0] != CLAIM.kind and labels.get("app.kubernetes.io/managed-by") == MANAGER:
-            self.writes += 1
+            self._on_write()
             await self._api.delete(self._path(key))
 
     async def _mark_leavers(self, labels: Mapping[str, str]) -> None:
@@ -161,7 +168,7 @@ class ClusterWorkers:
             wanted = _FIRST_TO_LEAVE if name in self._leavers else None
             if cost != wanted and "deletionTimestamp" not in pod["metadata"]:
                 body = {"metadata": {"annotations": {DELETION_COST: wanted}}}
-                self.writes += 1
+                self._on_write()
                 await self._api.patch(self._path((POD.kind, name)), body, manager=MANAGER)
 
     def _path(self, key: Key) -> str:
