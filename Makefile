@@ -1,6 +1,6 @@
 # What people and CI share. `make help` lists the verbs.
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo test lint bench crds screenshots clean
+.PHONY: help install lock demo test lint bench crds kind images screenshots clean
 
 PYTHON := .venv/bin/python
 TIER ?= all
@@ -23,8 +23,15 @@ lint: install ## Check format, style, types and who imports whom
 bench: install ## Run the benchmarks; each prints one JSON line
 	@scripts/bench
 
-crds: install ## Write crds/*.yaml, docs/models.md and docs/settings.md from the types
+crds: install ## Write crds/*.yaml, their copies in charts/ and the pages of docs/ from the types
 	@$(PYTHON) -m captionfleet.resources.crd crds && $(PYTHON) scripts/reference.py docs
+	@$(PYTHON) scripts/charts.py charts
+
+kind: ## Install everything into a Kubernetes in Docker on this machine; ended by scripts/kind down
+	@scripts/kind
+
+images: ## Build the images of worker and server with docker, podman or buildah
+	@scripts/images
 
 screenshots: install ## Take the pictures of the console that the README shows
 	@$(PYTHON) scripts/screenshots.py
