@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from captionfleet.catalog import Catalog
-from captionfleet.resources import ModelManifest, PoolManifest
+from captionfleet.resources import ModelManifest, ModelSpec, PoolManifest
 from captionfleet_operator.fleet_link import FleetLink
 from captionfleet_operator.hearing import Hearing
 from captionfleet_operator.planner import ModelSeen, PoolSeen, World
@@ -28,7 +28,7 @@ class Observer:
         self._link = link
         self._workers = workers
         self._weights = Weights()
-        self._fingerprints: dict[str, tuple[ModelManifest, str]] = {}
+        self._fingerprints: dict[str, tuple[ModelSpec, str]] = {}
         self._pool_gone_since: dict[str, float] = {}
 
     def world(self, now: float, queue_trouble: Mapping[str, str]) -> World:
@@ -75,10 +75,11 @@ class Observer:
         )
 
     def _fingerprint(self, manifest: ModelManifest) -> str:
-        """Made once per manifest object: the catalog hands out the same one until it changes."""
+        """Made once per spec object: the catalog hands out the same one until it changes."""
         known = self._fingerprints.get(manifest.name)
-        if known is None or known[0] is not manifest:
-            known = self._fingerprints[manifest.name] = (manifest, manifest.spec.fingerprint())
+        if known is None or known[0] is not manifest.spec:
+            known = (manifest.spec, manifest.spec.fingerprint())
+            self._fingerprints[manifest.name] = known
         return known[1]
 
     def _orphans(self, now: float) -> dict[str, float]:
