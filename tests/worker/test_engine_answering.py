@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.worker.engines import plain
 
-from captionfleet.resources.model import Generation
+from captionfleet.resources.model import Generation, PipelineTag
 from captionfleet_worker.engine.answering import Answering, Caption, is_out_of_memory
 from captionfleet_worker.engine.generation import (
     OPTION_NAMES,
@@ -17,7 +17,8 @@ from captionfleet_worker.engine.generation import (
     effective_generation,
     generate_arguments,
 )
-from captionfleet_worker.engine.protocol import Shot
+from captionfleet_worker.engine.protocol import LoadFailed, Shot
+from captionfleet_worker.engine.smoke import smoke_test
 from captionfleet_worker.engine.wording import echo_length, ending, tidy, with_prefix
 
 
@@ -180,3 +181,15 @@ def test_short_memory_is_recognized_however_it_is_told() -> None:
     assert is_out_of_memory(type("OutOfMemoryError", (RuntimeError,), {})("CUDA"))
     assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"))
     assert not is_out_of_memory(RuntimeError("shapes differ"))
+
+
+def test_a_failed_smoke_test_names_the_tag_that_may_be_its_reason() -> None:
+    def fail(colors: list[int]) -> None:
+        raise RuntimeError("no such input")
+
+    answering = Answering(Recorded(fail), Generation(), 1)
+    with pytest.raises(LoadFailed, match=r"spec\.pipelineTag says \(image-to-text\)"):
+        smoke_test(answering, Generation(), PipelineTag.IMAGE_TO_TEXT)
+    with pytest.raises(LoadFailed) as failed:
+        smoke_test(answering, Generation())
+    assert failed.value.reason == "SmokeTestFailed" and "pipelineTag" not in failed.value.message

@@ -168,6 +168,12 @@ async def test_a_missing_file_and_a_shadowing_name_are_told(tmp_path: Path) -> N
     assert shadowing.reason == "CodeError" and "rename it" in shadowing.message
 
 
+async def test_own_code_beside_a_pipeline_tag_is_refused(tmp_path: Path) -> None:
+    code = f"{HEAD}    def infer(self, image): return 'x'\n"
+    failed = await refused(custom_spec(tmp_path, code, pipelineTag="image-to-text"), tmp_path)
+    assert failed.reason == "InvalidSpec" and "spec.pipelineTag" in failed.message
+
+
 @pytest.mark.parametrize(
     ("body", "told"),
     [

@@ -16,10 +16,10 @@ from tests.conftest import SHAPES
 from tests.worker.engines import TRUTH, normalized
 from tests.worker.tiny_models import BUILDERS, build
 
-from captionfleet.resources.model import Generation, Loader
+from captionfleet.resources.model import Generation, Loader, PipelineTag
 from captionfleet_worker.engine.answering import Caption
 from captionfleet_worker.engine.checkpoint import load_checkpoint
-from captionfleet_worker.engine.families import Family, PromptRules
+from captionfleet_worker.engine.families import Family, PromptRules, Takes, recipe_for
 from captionfleet_worker.engine.protocol import LoadFailed
 from captionfleet_worker.engine.transformers_captioner import TransformersCaptioner
 
@@ -27,6 +27,7 @@ from captionfleet_worker.engine.transformers_captioner import TransformersCaptio
 pytestmark = [pytest.mark.services, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 SIX = Generation(max_new_tokens=6, min_new_tokens=6)
+WITHOUT_CHAT, WITH_TEXT = PipelineTag.IMAGE_TO_TEXT, PipelineTag.IMAGE_TEXT_TO_TEXT
 PICTURES = [
     Image.new("RGB", (40, 90), "red"),
     Image.new("RGB", (64, 64), "blue"),
@@ -55,8 +56,10 @@ class Tiny:
         return loaded(build(family, self._place / family))
 
 
-def loaded(folder: Path, loader: Loader | None = None) -> TransformersCaptioner:
-    return TransformersCaptioner(load_checkpoint(folder, loader or Loader(), "cpu"))
+def loaded(
+    folder: Path, loader: Loader | None = None, tag: PipelineTag | None = None
+) -> TransformersCaptioner:
+    return TransformersCaptioner(load_checkpoint(folder, loader or Loader(), "cpu", tag))
 
 
 def asked(captioner: TransformersCaptioner, prompt: str) -> list[Caption]:
@@ -118,6 +121,66 @@ def test_rules_for_prompts() -> None:
     assert PromptRules(Family.IMAGE, frozenset()).problem("x")
 
 
+@pytest.mark.parametrize(
+    ("model_type", "takes", "tag", "family"),
+    [
+        ("blip", Takes(text=True), WITHOUT_CHAT, Family.PREFIXED),
+        ("blip", Takes(text=True), WITH_TEXT, Family.PREFIXED),
+        ("blip-2", Takes(text=True), WITHOUT_CHAT, Family.PROMPTED),
+        ("florence2", Takes(text=True, placeholder=True), WITH_TEXT, Family.PROMPTED),
+        ("vision-encoder-decoder", Takes(text=False), WITHOUT_CHAT, Family.IMAGE),
+        ("llava", Takes(text=True, chat=True, placeholder=True), None, Family.CHAT),
+        ("llava", Takes(text=True, chat=True, placeholder=True), WITH_TEXT, Family.CHAT),
+        ("llava", Takes(text=True, chat=True, placeholder=True), WITHOUT_CHAT, Family.PLAIN),
+        ("llava", Takes(text=True, placeholder=True), WITHOUT_CHAT, Family.PLAIN),
+        ("unknown", Takes(text=True), WITHOUT_CHAT, Family.PREFIXED),
+        ("unknown", Takes(text=False), WITHOUT_CHAT, Family.IMAGE),
+    ],
+)
+def test_a_tag_says_how_a_model_is_asked(
+    model_type: str, takes: Takes, tag: PipelineTag | None, family: Family
+) -> None:
+    assert recipe_for(model_type, takes, tag).family is family
+
+
+@pytest.mark.parametrize(
+    ("model_type", "takes", "told"),
+    [
+        ("vision-encoder-decoder", Takes(text=False), "takes no text"),
+        ("llava", Takes(text=True, placeholder=True), "has no chat template"),
+    ],
+)
+def test_a_tag_that_a_model_cannot_serve_is_refused(
+    model_type: str, takes: Takes, told: str
+) -> None:
+    with pytest.raises(LoadFailed, match=told) as failed:
+        recipe_for(model_type, takes, WITH_TEXT)
+    assert failed.value.message.startswith("spec.pipelineTag is image-text-to-text")
+
+
+@pytest.mark.parametrize("family", ["shapes-chat", "qwen2_vl"])
+def test_a_chat_model_asked_without_chat_goes_on_with_a_plain_text(
+    family: str, tmp_path: Path
+) -> None:
+    folder = SHAPES / "models" / family
+    if not folder.is_dir():
+        folder = build(family, tmp_path / family)
+    plain = loaded(folder, tag=WITHOUT_CHAT)
+    seen = plain._inputs(list(PICTURES), "a red", "")
+    text = plain._is.tokenizer.decode(seen["input_ids"][0])
+    assert text.endswith("a red") and plain._is.processor.image_token in text
+    assert "user" not in text and "assistant" not in text
+    together = asked(plain, "a red")
+    assert together == [plain.caption([picture], "a red", SIX)[0] for picture in PICTURES]
+    assert all(caption.text.startswith("a red") for caption in together)
+    assert all(caption.text for caption in asked(plain, ""))
+
+
+def test_a_picture_of_qwen_stands_between_its_marks(tmp_path: Path) -> None:
+    plain = loaded(build("qwen2_vl", tmp_path), tag=WITHOUT_CHAT)
+    assert plain._is.picture == "<|vision_start|><|image_pad|><|vision_end|>"
+
+
 def test_a_chat_template_that_wants_plain_text_gets_it(tmp_path: Path) -> None:
     folder = shutil.copytree(SHAPES / "models" / "shapes-chat", tmp_path / "chat")
     (folder / "chat_template.jinja").write_text(
@@ -158,6 +221,14 @@ def test_an_unknown_architecture_is_told(config: str, told: str, tmp_path: Path)
     with pytest.raises(LoadFailed, match=told) as failed:
         loaded(folder)
     assert (failed.value.reason, failed.value.retriable) == ("UnsupportedModel", False)
+
+
+def test_trusted_code_that_offers_no_captioner_is_told(tmp_path: Path) -> None:
+    folder = shutil.copytree(SHAPES / "models" / "shapes-basic", tmp_path / "model")
+    config = '{"model_type": "moondream1", "auto_map": {"AutoConfig": "a.B"}}'
+    (folder / "config.json").write_text(config)
+    with pytest.raises(LoadFailed, match="nor does the code that it brings"):
+        loaded(folder, Loader(trust_remote_code=True))
 
 
 def test_weights_of_another_model_are_not_filled_up_with_noise(tmp_path: Path) -> None:

@@ -273,8 +273,11 @@ def test_a_folders_digest_follows_what_loading_reads(folder: Path) -> None:
 def test_a_revision_follows_everything_a_caption_depends_on() -> None:
     spec = ModelSpec.model_validate(shapes_spec("shapes-basic"))
     other = ModelSpec.model_validate(shapes_spec("shapes-basic") | {"loader": {"dtype": "float16"}})
+    tagged = ModelSpec.model_validate(
+        shapes_spec("shapes-basic") | {"pipelineTag": "image-to-text"}
+    )
     beams = ModelSpec.model_validate(shapes_spec("shapes-basic") | {"generation": {"numBeams": 2}})
     named = ModelSpec.model_validate(shapes_spec("shapes-basic") | {"displayName": "Basic"})
-    made = [revision_of(s, "files", "") for s in (spec, other, beams)]
+    made = [revision_of(s, "files", "") for s in (spec, other, beams, tagged)]
     made += [revision_of(spec, "other files", ""), revision_of(spec, "files", "code")]
-    assert len(set(made)) == 5 and revision_of(named, "files", "") == made[0]
+    assert len(set(made)) == 6 and revision_of(named, "files", "") == made[0]

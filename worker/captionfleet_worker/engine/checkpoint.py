@@ -1,6 +1,6 @@
 """Loads a transformers checkpoint from a folder: model, tokenizer and processor, ready to ask.
 
-Never runs code of the checkpoint (trust_remote_code is False everywhere) and never asks a hub.
+Runs code of the checkpoint only where the manifest says so, and never asks a hub.
 """
 
 import logging
@@ -9,16 +9,19 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from captionfleet.resources.model import DType, Loader
+from captionfleet.resources.model import DType, Loader, PipelineTag
 from captionfleet_worker.engine.chat import Chat
 from captionfleet_worker.engine.families import (
     Family,
     PromptRules,
     Recipe,
+    Takes,
     recipe_for,
     steering_tokens,
+    takes_no_text,
 )
 from captionfleet_worker.engine.protocol import LoadFailed
+from captionfleet_worker.engine.remote_code import check_all_here, own_captioner
 from captionfleet_worker.engine.weights import check_complete
 
 log = logging.getLogger(__name__)
@@ -39,6 +42,8 @@ class Checkpoint:
     processor: Any
     """Pictures and text together; None for a vision-encoder-decoder."""
     chat: Chat | None
+    picture: str
+    """What stands for the picture in a plain text."""
     accepted: frozenset[str]
     """Inputs that its generate() takes."""
     ends: frozenset[int]
@@ -47,20 +52,24 @@ class Checkpoint:
     """Token ids that a row of output may begin with before the model writes."""
 
 
-def load_checkpoint(folder: Path, loader: Loader, device: str) -> Checkpoint:
+def load_checkpoint(
+    folder: Path, loader: Loader, device: str, tag: PipelineTag | None = None
+) -> Checkpoint:
     """Raises LoadFailed for what a person can mend, else what transformers raises."""
     config = check_complete(folder, loader.allow_pickle)
-    _check_known(config)
+    _check_known(config, loader.trust_remote_code)
+    if loader.trust_remote_code:
+        check_all_here(folder)
 
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    processor, tokenizer, image_processor = _load_processor(folder, str(config["model_type"]))
-    template = getattr(processor, "chat_template", None)
-    recipe = recipe_for(str(config["model_type"]), template is not None)
+    model_type = str(config["model_type"])
+    processor, tokenizer, image_processor = _load_processor(folder, model_type, loader)
+    recipe = recipe_for(model_type, _takes(processor), tag)
     chat = Chat(processor) if recipe.family is Family.CHAT else None
-    model = _load_model(folder, loader, device)
+    model = _load_model(folder, config, loader, device)
     _settle(model, tokenizer)
     rules = PromptRules(
         recipe.family,
@@ -69,28 +78,34 @@ def load_checkpoint(folder: Path, loader: Loader, device: str) -> Checkpoint:
     )
     return Checkpoint(
         recipe, rules, model, tokenizer, image_processor, processor, chat,
+        picture=_picture(model.config, tokenizer, processor),
         accepted=_accepted(model), ends=_ends(model), starts=_starts(model),
     )  # fmt: skip
 
 
-def _check_known(config: dict[str, Any]) -> None:
+def _check_known(config: dict[str, Any], trusted: bool) -> None:
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as KNOWN,
     )
 
     model_type = config.get("model_type")
-    if model_type in KNOWN:
+    if model_type in KNOWN or (trusted and model_type and own_captioner(config)):
         return
-    hint = "wrap it in a CustomModel"
-    if "auto_map" in config:
-        hint = "it brings code of its own, which is never run from a checkpoint: " + hint
+    hint = "choose another model, or wrap it in a CustomModel"
+    if "auto_map" in config and not trusted:
+        hint = (
+            "it brings code of its own; if you trust its authors, pin "
+            "spec.source.huggingFace.revision to a commit and set spec.loader.trustRemoteCode to "
+            f"true, else {hint}"
+        )
+    elif "auto_map" in config:
+        hint = f"nor does the code that it brings offer one; {hint}"
     raise LoadFailed(
-        "UnsupportedModel",
-        f"transformers has no captioner of type {model_type!r}: choose another model, or {hint}",
+        "UnsupportedModel", f"transformers has no captioner of type {model_type!r}: {hint}"
     )
 
 
-def _load_processor(folder: Path, model_type: str) -> tuple[Any, Any, Any]:
+def _load_processor(folder: Path, model_type: str, loader: Loader) -> tuple[Any, Any, Any]:
     """(processor, tokenizer, image processor).
 
     The PIL image processors are taken although torchvision is there: they treat pictures one by
@@ -99,35 +114,53 @@ def _load_processor(folder: Path, model_type: str) -> tuple[Any, Any, Any]:
     """
     from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
 
-    common: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
-    if recipe_for(model_type, True).family is Family.IMAGE:
-        # AutoProcessor hands back a bare tokenizer for these, without a word.
-        tokenizer = AutoTokenizer.from_pretrained(folder, **common)
-        return None, tokenizer, AutoImageProcessor.from_pretrained(folder, backend="pil", **common)
-    try:
-        processor = AutoProcessor.from_pretrained(folder, backend="pil", **common)
-    except ImportError:  # families that also see videos exist for torchvision alone
-        processor = AutoProcessor.from_pretrained(folder, **common)
-    return processor, processor.tokenizer, processor.image_processor
+    common: dict[str, Any] = {
+        "trust_remote_code": loader.trust_remote_code, "local_files_only": True,
+    }  # fmt: skip
+    if not takes_no_text(model_type):
+        try:
+            processor = AutoProcessor.from_pretrained(folder, backend="pil", **common)
+        except ImportError:  # families that also see videos exist for torchvision alone
+            processor = AutoProcessor.from_pretrained(folder, **common)
+        if hasattr(processor, "tokenizer") and hasattr(processor, "image_processor"):
+            return processor, processor.tokenizer, processor.image_processor
+    # AutoProcessor hands back a bare tokenizer for these, without a word.
+    tokenizer = AutoTokenizer.from_pretrained(folder, **common)
+    return None, tokenizer, AutoImageProcessor.from_pretrained(folder, backend="pil", **common)
 
 
-def _load_model(folder: Path, loader: Loader, device: str) -> Any:
+def _takes(processor: Any) -> Takes:
+    return Takes(
+        text=processor is not None,
+        chat=getattr(processor, "chat_template", None) is not None,
+        placeholder=bool(getattr(processor, "image_token", None)),
+    )
+
+
+def _load_model(folder: Path, config: dict[str, Any], loader: Loader, device: str) -> Any:
     import torch
-    from transformers import AutoModelForImageTextToText
+    import transformers
 
-    name = loader.dtype.value
+    dtype = loader.dtype.value
     if loader.dtype is DType.AUTO:
-        name = "float32" if device == "cpu" else "bfloat16"
-    load: Any = AutoModelForImageTextToText.from_pretrained  # returns a pair, untyped
+        dtype = "float32" if device == "cpu" else "bfloat16"
+    own = own_captioner(config) if loader.trust_remote_code else None
+    # from_pretrained() returns a pair here, untyped.
+    load: Any = getattr(transformers, own or "AutoModelForImageTextToText").from_pretrained
     model, info = load(
         folder,
-        dtype=getattr(torch, name),
+        dtype=getattr(torch, dtype),
         use_safetensors=None if loader.allow_pickle else True,
-        trust_remote_code=False,
+        trust_remote_code=loader.trust_remote_code,
         local_files_only=True,
         output_loading_info=True,
     )
     _check_filled(model, info["missing_keys"], folder)
+    if not hasattr(model, "generate"):
+        raise LoadFailed(
+            "UnsupportedModel",
+            f"its code ({type(model).__name__}) has no generate(): wrap it in a CustomModel",
+        )
     return model.to(device).eval()
 
 
@@ -162,6 +195,16 @@ def _special_tokens(tokenizer: Any, processor: Any) -> frozenset[str]:
     tokens = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
     tokens |= {str(getattr(processor, f"{kind}_token", "") or "") for kind in ("image", "video")}
     return steering_tokens(tokens)
+
+
+def _picture(config: Any, tokenizer: Any, processor: Any) -> str:
+    """The placeholder, between the marks by which some models find their pictures (Qwen)."""
+    token = str(getattr(processor, "image_token", None) or "")
+    marks = [getattr(config, f"vision_{end}_token_id", None) for end in ("start", "end")]
+    if not token or None in marks:
+        return token
+    start, end = tokenizer.convert_ids_to_tokens(marks)
+    return f"{start}{token}{end}"
 
 
 def _accepted(model: Any) -> frozenset[str]:

@@ -1,12 +1,14 @@
 """What each family of captioners expects: no text, a prefix, a prompt, or a chat.
 
-Decided by the config's model_type and the presence of a chat template, never by tags of a hub.
+Told from the config's model_type and what the processor takes, never from tags of a hub. A person
+may overrule it by spec.pipelineTag.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from captionfleet.resources.model import PipelineTag
 from captionfleet_worker.engine.protocol import LoadFailed
 
 
@@ -19,6 +21,8 @@ class Family(StrEnum):
     """Always needs a text beside the picture."""
     CHAT = "chat"
     """Answers a message, by the chat template of its checkpoint."""
+    PLAIN = "plain"
+    """Made for chats, and asked without: goes on with a text that the picture stands before."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +48,57 @@ _RECIPES = {
 _CHAT = Recipe(Family.CHAT, "Describe this image in one sentence.")
 
 
-def recipe_for(model_type: str, has_chat_template: bool) -> Recipe:
-    """Raises LoadFailed if nobody knows how to ask this kind of model."""
-    if recipe := _RECIPES.get(model_type):
-        return recipe
-    if has_chat_template:
+@dataclass(frozen=True)
+class Takes:
+    """What the processor of a checkpoint takes beside pictures."""
+
+    text: bool
+    chat: bool = False
+    """There is a chat template."""
+    placeholder: bool = False
+    """A text says by a token where its picture stands."""
+
+
+def takes_no_text(model_type: str) -> bool:
+    recipe = _RECIPES.get(model_type)
+    return recipe is not None and recipe.family is Family.IMAGE
+
+
+def recipe_for(model_type: str, takes: Takes, tag: PipelineTag | None = None) -> Recipe:
+    """Raises LoadFailed if nobody knows how to ask this kind of model, or not as `tag` says."""
+    known = _RECIPES.get(model_type)
+    if tag is PipelineTag.IMAGE_TO_TEXT:
+        return known or _without_chat(takes)
+    if tag is PipelineTag.IMAGE_TEXT_TO_TEXT:
+        return _with_text(known, takes)
+    if known:
+        return known
+    if takes.chat:
         return _CHAT
     raise LoadFailed(
         "UnsupportedModel",
         f"models of type {model_type} are asked by a chat template, and this one has none: "
-        "add chat_template.jinja to its files, or wrap it in a CustomModel",
+        "add chat_template.jinja to its files, set spec.pipelineTag to image-to-text to have it "
+        "go on with a plain text, or wrap it in a CustomModel",
+    )
+
+
+def _without_chat(takes: Takes) -> Recipe:
+    if takes.placeholder:
+        return Recipe(Family.PLAIN)
+    return Recipe(Family.PREFIXED if takes.text else Family.IMAGE)
+
+
+def _with_text(known: Recipe | None, takes: Takes) -> Recipe:
+    if takes.chat:
+        return _CHAT
+    if known and known.family is not Family.IMAGE:
+        return known
+    lacks = "takes no text" if known else "has no chat template"
+    raise LoadFailed(
+        "UnsupportedModel",
+        f"spec.pipelineTag is image-text-to-text, but this model {lacks}: set it to image-to-text, "
+        "or leave it out",
     )
 
 

@@ -54,9 +54,17 @@ class Hub:
         self._token = None if _same_host(self._endpoint, constants.ENDPOINT) else False
 
     def fetch(
-        self, allow_pickle: bool, everything: bool, progress: Callable[[str], None]
+        self,
+        allow_pickle: bool,
+        everything: bool,
+        progress: Callable[[str], None],
+        *,
+        code: bool = False,
     ) -> tuple[Path, str]:
-        """(folder, commit) with the files that loading needs, or all. Raises LoadFailed."""
+        """(folder, commit) with the files that loading needs, or all. Raises LoadFailed.
+
+        `code`: loading needs the repository's Python files too.
+        """
         name = f"{self._source.repo} at {self._source.revision}"
         progress(f"looking up {name}")
         try:
@@ -69,7 +77,7 @@ class Hub:
                 progress(f"fetching {name}")
                 return self._snapshot(commit, self._source.allow_patterns), commit.resolved
             progress(f"fetching the settings of {name}")
-            folder = self._snapshot(commit, list(SETTINGS))
+            folder = self._snapshot(commit, [*SETTINGS, "*.py"] if code else list(SETTINGS))
             weights = weight_files(self._names(commit, folder), allow_pickle, name)
             progress(f"fetching the weights of {name}{self._size(commit, weights)}")
             return self._snapshot(commit, [glob.escape(w) for w in weights]), commit.resolved

@@ -13,6 +13,7 @@ from captionfleet_worker.engine.answering import Answering, Captioner, is_out_of
 from captionfleet_worker.engine.custom_code import code_digest, load_custom
 from captionfleet_worker.engine.own_files import write_files
 from captionfleet_worker.engine.protocol import EngineOrder, LoadFailed
+from captionfleet_worker.engine.remote_code import check_pinned
 from captionfleet_worker.engine.smoke import smoke_test
 from captionfleet_worker.engine.weights import folder_digest
 
@@ -54,6 +55,7 @@ def code_folders(order: EngineOrder, room: Path) -> list[Path]:
 
 def _load(order: EngineOrder, code: list[Path], progress: Progress) -> Ready:
     spec = order.spec
+    _check_fields(spec)
     if spec.custom and spec.custom.files:
         write_files(spec.custom.files, code[0])
     # One thread hashes while the other loads; both read the same pages.
@@ -64,10 +66,20 @@ def _load(order: EngineOrder, code: list[Path], progress: Progress) -> Ready:
         answering = Answering(captioner, spec.generation, spec.batching.max_batch_size)
         if spec.acceptance.smoke_test:
             progress("loading", "captioning a test picture")
-            smoke_test(answering, spec.generation)
+            smoke_test(answering, spec.generation, spec.pipeline_tag)
         identity = files.identity if isinstance(files.identity, str) else files.identity.result()
     digest = code_digest(code) if spec.custom else ""
     return Ready(captioner, answering, revision_of(spec, identity, digest))
+
+
+def _check_fields(spec: ModelSpec) -> None:
+    check_pinned(spec)
+    if spec.custom and spec.pipeline_tag:
+        raise LoadFailed(
+            "InvalidSpec",
+            "spec.pipelineTag says how transformers asks a model, and spec.custom asks in its own "
+            "way: remove one of them",
+        )
 
 
 def _find(order: EngineOrder, progress: Progress, hashing: ThreadPoolExecutor) -> _Files:
@@ -89,7 +101,10 @@ def _find(order: EngineOrder, progress: Progress, hashing: ThreadPoolExecutor) -
     from captionfleet_worker.engine.hub import Hub
 
     hub = Hub(source.hugging_face, order.cache, order.offline)
-    folder, commit = hub.fetch(pickle, own_code, lambda said: progress("downloading", said))
+    trusted = order.spec.loader.trust_remote_code
+    folder, commit = hub.fetch(
+        pickle, own_code, lambda said: progress("downloading", said), code=trusted
+    )
     return _Files(folder, f"{source.hugging_face.repo}@{commit}")
 
 
@@ -104,7 +119,8 @@ def _captioner(
 
     from captionfleet_worker.engine.checkpoint import load_checkpoint
 
-    checkpoint = load_checkpoint(folder, order.spec.loader, order.device)
+    tag = order.spec.pipeline_tag
+    checkpoint = load_checkpoint(folder, order.spec.loader, order.device, tag)
     # Imports torch, so it comes after the checks that need none.
     from captionfleet_worker.engine.transformers_captioner import TransformersCaptioner
 
@@ -137,6 +153,7 @@ def revision_of(spec: ModelSpec, identity: str, code: str) -> str:
         "files": identity,
         "code": code,
         "custom": spec.custom.as_manifest() if spec.custom else None,
+        "pipelineTag": spec.pipeline_tag,
         "loader": spec.loader.as_manifest(),
         "generation": spec.generation.as_manifest(),
     }

@@ -4,7 +4,7 @@ import io
 
 from PIL import Image, ImageDraw
 
-from captionfleet.resources.model import Generation
+from captionfleet.resources.model import Generation, PipelineTag
 from captionfleet_worker.engine.answering import Answering
 from captionfleet_worker.engine.protocol import LoadFailed, Shot
 
@@ -22,7 +22,9 @@ def smoke_picture() -> bytes:
     return buffer.getvalue()
 
 
-def smoke_test(answering: Answering, generation: Generation) -> None:
+def smoke_test(
+    answering: Answering, generation: Generation, tag: PipelineTag | None = None
+) -> None:
     """Raises LoadFailed unless the model captions the picture with its own settings."""
     short = generation.model_copy(
         update={
@@ -32,13 +34,14 @@ def smoke_test(answering: Answering, generation: Generation) -> None:
     )
     (answer,) = answering.answer_with([Shot(smoke_picture(), "")], short)
     if answer.error_code == "out_of_memory":
-        raise LoadFailed("OutOfMemory", _told(answer.error_message), retriable=True)
+        raise LoadFailed("OutOfMemory", _told(answer.error_message, None), retriable=True)
     if answer.error_code:
-        raise LoadFailed("SmokeTestFailed", _told(answer.error_message))
+        raise LoadFailed("SmokeTestFailed", _told(answer.error_message, tag))
 
 
-def _told(why: str | None) -> str:
+def _told(why: str | None, tag: PipelineTag | None) -> str:
+    asked = f", asked as spec.pipelineTag says ({tag})," if tag else ""
     return (
-        f"captioning a test picture (a red circle above a blue square) failed: {why}. "
+        f"captioning a test picture (a red circle above a blue square){asked} failed: {why}. "
         "If that is meant to be so, set spec.acceptance.smokeTest to false"
     )

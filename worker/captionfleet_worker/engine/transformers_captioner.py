@@ -49,6 +49,8 @@ class TransformersCaptioner:
             if self._is.model.config.model_type == "paligemma":
                 text = self._is.processor.image_token + text
             return self._texted(images, text)
+        if family is Family.PLAIN:
+            return self._texted(images, self._is.picture + text)
         if family is Family.PREFIXED and text:
             return self._prefixed(images, text)
         # Never an empty text: generate() of BLIP and GIT raises on one.
@@ -82,7 +84,7 @@ class TransformersCaptioner:
         written = row[echo:]
         finish, tokens = ending(written, self._is.ends, limit)
         text = self._decode(written)
-        if prompt and self._is.recipe.family is Family.PREFIXED:
+        if prompt and self._is.recipe.family in (Family.PREFIXED, Family.PLAIN):
             text = with_prefix(prompt, self._decode(row), self._decode(row[:echo]), text)
         return Caption(tidy(text), finish, tokens)
 
