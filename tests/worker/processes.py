@@ -5,10 +5,11 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
@@ -80,22 +81,34 @@ class WorkerProcess:
 
 @contextmanager
 def worker_process(
-    url: str, names: Names, folder: Path, *, pass_fds: tuple[int, ...] = (), **settings: str
+    url: str,
+    names: Names,
+    folder: Path,
+    *,
+    pass_fds: tuple[int, ...] = (),
+    prefix: tuple[str, ...] = (),
+    cwd: Path | None = None,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    **settings: str,
 ) -> Iterator[WorkerProcess]:
-    """Run one in its own directory, HOME and cache. Killed at the end, with its engines."""
+    """Run one in its own directory, HOME and cache. Killed at the end, with its engines.
+
+    `prefix`: a program, with arguments, that runs it. `settings` without their CAPTIONFLEET_.
+    """
     code = folder / "custom_infer"
     code.mkdir(parents=True)
     (code / "patient.py").write_text(PATIENT)
-    environment = {
+    seen = {
         "PATH": os.environ["PATH"], "HOME": str(folder), "RABBITMQ_URL": url,
         "CAPTIONFLEET_FLEET": names.fleet, "CAPTIONFLEET_POOL": "p", "CAPTIONFLEET_WORKER": "w1",
         "CAPTIONFLEET_METRICS_PORT": "0", "CAPTIONFLEET_DEVICE": "CPU",
         "CAPTIONFLEET_THREADS": "1",
     } | {f"CAPTIONFLEET_{name.upper()}": value for name, value in settings.items()}  # fmt: skip
+    command = [*prefix, sys.executable, "-m", "captionfleet_worker"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "captionfleet_worker"], cwd=folder, env=environment,
-            stdout=log, stderr=subprocess.STDOUT, start_new_session=True, pass_fds=pass_fds,
+            command, cwd=cwd or folder, env=seen | dict(environment), stdout=log,
+            stderr=subprocess.STDOUT, start_new_session=True, pass_fds=pass_fds,
         )  # fmt: skip
     worker = WorkerProcess(process, folder)
     try:

@@ -44,6 +44,10 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
 
 @pytest.fixture
 def mine(hub: FakeHub) -> HubRepo:
+    return mine_at(hub)
+
+
+def mine_at(hub: FakeHub) -> HubRepo:
     """A captioner that transformers knows nothing of, at toys/mine."""
     files = {file.name: file.read_bytes() for file in BLIP.iterdir()}
     config = json.loads(files["config.json"])
