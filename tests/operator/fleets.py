@@ -1,6 +1,7 @@
 """Builders of small fleets for tests: models, pools, heartbeats and worlds in a line each."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from captionfleet.messages import Copy, CopyState, Heartbeat, ModelDemand, Wanted
@@ -23,12 +24,17 @@ START = 1_800_000_000.0
 def model(
     name: str, *, labels: Mapping[str, str] | None = None, weights: int | None = None, **spec: Any
 ) -> ModelSeen:
+    """Proven on first use, so that nothing is loaded for a proof but where a test asks for it."""
     manifest = parse_manifest(
         {
             "apiVersion": API_VERSION,
             "kind": "CaptionModel",
             "metadata": {"name": name, "labels": dict(labels or {})},
-            "spec": {"source": {"huggingFace": {"repo": f"test/{name}"}}} | spec,
+            "spec": {
+                "source": {"huggingFace": {"repo": f"test/{name}"}},
+                "acceptance": {"prove": "OnFirstUse"},
+            }
+            | spec,
         }
     )
     assert isinstance(manifest, ModelManifest)
@@ -45,6 +51,7 @@ def pool(
     own: Sequence[OwnWorker] = (),
     labels: Mapping[str, str] | None = None,
     trouble: str = "",
+    reason: str = "",
     shares_memory: bool = False,
     **spec: Any,
 ) -> PoolSeen:
@@ -57,7 +64,9 @@ def pool(
         }
     )
     assert isinstance(manifest, PoolManifest)
-    return PoolSeen(manifest, tuple(own), trouble, shares_memory)
+    return PoolSeen(
+        manifest, tuple(own), trouble, trouble_reason=reason, shares_memory=shares_memory
+    )
 
 
 def copy(of: str, state: str = "ready", **facts: Any) -> Copy:
@@ -116,7 +125,7 @@ def _with_own(seen: PoolSeen, workers: Sequence[WorkerSeen]) -> PoolSeen:
         for each in workers
         if each.own and each.pool == seen.name and each.id not in known
     ]
-    return PoolSeen(seen.manifest, (*seen.own, *heard), seen.trouble, seen.shares_memory)
+    return replace(seen, own=(*seen.own, *heard))
 
 
 def decide(seen: World, memory: Memory | None = None) -> Plan:

@@ -87,9 +87,10 @@ class RunningOperator:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(yaml.safe_dump({**manifest, "spec": spec}))
 
-    def model(self, name: str, **spec: Any) -> None:
+    def model(self, name: str, *, prove: str = "OnFirstUse", **spec: Any) -> None:
+        source = {"huggingFace": {"repo": f"test/{name}"}}
         self.write(
-            name, "CaptionModel", {"source": {"huggingFace": {"repo": f"test/{name}"}}, **spec}
+            name, "CaptionModel", {"source": source, "acceptance": {"prove": prove}, **spec}
         )
 
     def pool(self, name: str = "cpu", **spec: Any) -> None:

@@ -11,7 +11,7 @@ from captionfleet.messages import CopyState, Wanted
 from captionfleet_operator.planner import Memory, Plan, World
 from captionfleet_operator.planner.fitting import pools_for
 from captionfleet_operator.planner.rooms import told
-from captionfleet_operator.planner.world import at_work
+from captionfleet_operator.planner.seen import at_work
 
 NAMES = ("a", "b", "c", "d")
 COUNTS = st.sampled_from([1, 3, 10, 100])

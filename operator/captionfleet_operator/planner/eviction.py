@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from captionfleet.messages import CopyState
 from captionfleet_operator.planner.goals import Goal
 from captionfleet_operator.planner.retention import old_enough
-from captionfleet_operator.planner.rooms import Room
-from captionfleet_operator.planner.world import ModelSeen, World, at_work
+from captionfleet_operator.planner.rooms import Books, Eviction, Room, on_its_way
+from captionfleet_operator.planner.seen import ModelSeen, at_work
+from captionfleet_operator.planner.world import World
 
 Victim = tuple[Room, str]
 
@@ -15,18 +16,11 @@ def make_room(
     world: World,
     model: ModelSeen,
     candidates: Sequence[Room],
-    rooms: Sequence[Room],
+    books: Books,
     wanted: Mapping[str, Goal],
 ) -> Room | None:
     """Drop the cheapest set of copies that makes one candidate fit; None if none can."""
-    evictable: list[Victim] = []
-    for name, victim in sorted(world.models.items()):
-        holders = [room for room in rooms if name in room.keeping]
-        spare = len(holders) - _protected(model, victim, rooms, wanted[name])
-        willing = [(room, name) for room in holders if _may_leave(victim, room)]
-        willing.sort(key=lambda each: _value(world, each, wanted))
-        evictable += willing[: max(spare, 0)]
-    evictable.sort(key=lambda victim: _value(world, victim, wanted))
+    evictable = _evictable(world, model, books, wanted)
     sets = [(room, _enough(world, model, room, evictable)) for room in candidates]
     possible = [(room, victims) for room, victims in sets if victims]
     if not possible:
@@ -36,37 +30,77 @@ def make_room(
         possible,
         key=lambda each: (max(_value(world, v, wanted) for v in each[1]), len(each[1])),
     )
-    for other, name in victims:
-        other.drop(world.models[name])
+    for victim in victims:
+        evict(world, victim, model, books)
     return room
 
 
-def _protected(model: ModelSeen, victim: ModelSeen, rooms: Sequence[Room], goal: Goal) -> int:
+def yielding_proof(rooms: Sequence[Room], wanted: Mapping[str, Goal]) -> Victim | None:
+    """A proof that is on its way in one of these rooms, and holds up what is wanted there."""
+    for room in rooms:
+        for name in room.loading:
+            if wanted[name].proof:
+                return room, name
+    return None
+
+
+def evict(world: World, victim: Victim, winner: ModelSeen, books: Books) -> None:
+    room, name = victim
+    room.drop(world.models[name])
+    books.evictions.append(Eviction(name, room.id, winner.name))
+
+
+def _evictable(
+    world: World, model: ModelSeen, books: Books, wanted: Mapping[str, Goal]
+) -> list[Victim]:
+    evictable: list[Victim] = []
+    for name, holders in sorted(books.holders.items()):
+        victim, goal = world.models[name], wanted[name]
+        spare = len(holders) - _protected(model, victim, books, goal, wanted[model.name])
+        if spare <= 0:
+            continue
+        willing = [(room, name) for room in holders if _may_leave(victim, goal, room)]
+        willing.sort(key=lambda each: _value(world, each, wanted))
+        evictable += willing[:spare]
+    return sorted(evictable, key=lambda victim: _value(world, victim, wanted))
+
+
+def _protected(model: ModelSeen, victim: ModelSeen, books: Books, goal: Goal, own: Goal) -> int:
     """How many copies of `victim` may not go for a copy of `model`.
 
     Pins always stay. The last copy of a demanded model yields only to a pin or to priority, so
-    that two demanded models never take turns in throwing each other out.
+    that two demanded models never take turns in throwing each other out. A proof takes the place
+    of nothing that anybody wants.
     """
-    pinned = sum(model.manifest.name in room.keeping for room in rooms) < model.floor
+    if own.proof:
+        return max(victim.floor, goal.kept, goal.copies)
+    if goal.proof:
+        return 0
+    pinned = len(books.holding(model.name)) < model.floor
     higher = model.residency.priority > victim.residency.priority
     yields = pinned or higher or not goal.demanded
     return victim.floor if yields else max(victim.floor, 1)
 
 
-def _may_leave(victim: ModelSeen, room: Room) -> bool:
-    """Never one at work, one still on its way, or a young one."""
-    copy = room.copy(victim.manifest.name)
-    if copy is None or copy.state not in (CopyState.READY, CopyState.FAILED):
+def _may_leave(victim: ModelSeen, goal: Goal, room: Room) -> bool:
+    """Never one at work or a young one, nor one on its way unless it is a mere proof."""
+    copy = room.copy(victim.name)
+    if on_its_way(copy):
+        return goal.proof
+    if copy is None or copy.state == CopyState.UNLOADING:
         return False
     return copy.state == CopyState.FAILED or (not at_work(copy) and old_enough(victim, copy))
 
 
-def _value(world: World, victim: Victim, wanted: Mapping[str, Goal]) -> tuple[bool, int, float]:
+def _value(
+    world: World, victim: Victim, wanted: Mapping[str, Goal]
+) -> tuple[bool, bool, int, float]:
     """What is lost by evicting it: the least valuable comes first."""
     room, name = victim
     copy = room.copy(name)
     idle = copy.idle_seconds if copy else 0.0
-    return wanted[name].demanded, world.models[name].residency.priority, -idle
+    goal = wanted[name]
+    return goal.demanded, goal.proof, world.models[name].residency.priority, -idle
 
 
 def _enough(world: World, model: ModelSeen, room: Room, evictable: list[Victim]) -> list[Victim]:

@@ -1,4 +1,4 @@
-"""How many copies each model should have, by pins and by the seconds of work that wait."""
+"""How many copies each model should have: by pins, by seconds of waiting work, and for proof."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,8 +6,10 @@ from math import ceil
 
 from captionfleet_operator.planner.fitting import pools_for
 from captionfleet_operator.planner.memory import Memory
+from captionfleet_operator.planner.proof import last_failure, to_prove
+from captionfleet_operator.planner.seen import ModelSeen
 from captionfleet_operator.planner.speed import work_seconds
-from captionfleet_operator.planner.world import ModelSeen, World
+from captionfleet_operator.planner.world import World
 
 
 @dataclass(frozen=True)
@@ -21,37 +23,50 @@ class Goal:
     demanded: bool
     """Tasks wait, or are being worked on."""
     waiting_since: float
-    """Since when they wait without any copy; orders the models that need their first."""
+    """Since when it waits without any copy; orders the models that need their first."""
+    proof: bool = False
+    """Its one copy is wanted for the proof alone, which yields to everything else."""
+    failed: bool = False
+    """The proof failed before: it may use a worker, and neither brings nor holds one."""
+
+
+_NOTHING_WANTED = Goal(copies=0, kept=0, demanded=False, waiting_since=0.0)
 
 
 def goals(world: World, memory: Memory) -> dict[str, Goal]:
     return {name: _goal(world, memory, model) for name, model in world.models.items()}
 
 
-def waiting_since(world: World, memory: Memory) -> Mapping[str, float]:
-    """Model -> since when its tasks wait without any copy at all."""
+def waiting_since(world: World, memory: Memory, wanted: Mapping[str, Goal]) -> Mapping[str, float]:
+    """Model -> since when its tasks, or its proof, wait without any copy at all."""
+    waiting = {name for name in world.demand if name in world.models and world.total(name)}
+    waiting.update(name for name, goal in wanted.items() if goal.proof)
     return {
         name: memory.waiting_since.get(name, world.now)
-        for name in world.models
-        if world.total(name) and not world.copies_of(name)
+        for name in sorted(waiting)
+        if not world.copies_of(name)
     }
 
 
 def _goal(world: World, memory: Memory, model: ModelSeen) -> Goal:
-    name, residency = model.manifest.name, model.residency
-    since = memory.waiting_since.get(name, world.now)
     pools = pools_for(world, model)
-    if model.spec.suspend or not pools:
-        return Goal(copies=0, kept=0, demanded=False, waiting_since=since)
+    if model.stopped or not pools:
+        return _NOTHING_WANTED
+    name, residency = model.name, model.residency
+    since = memory.waiting_since.get(name, world.now)
+    demanded = world.total(name) > 0
     copies = model.floor
-    if world.total(name):
+    if demanded:
         target = min(pool.spec.autoscaling.target_backlog_seconds for pool in pools)
         # While the speed is unknown one copy is enough: it is measured within seconds.
         work = work_seconds(world, memory, name) or 0.0
         copies = max(copies, 1, ceil(work / target))
+    proof = copies == 0 and to_prove(world, memory, model)
     return Goal(
-        copies=min(copies, residency.max_copies),
+        copies=1 if proof else min(copies, residency.max_copies),
         kept=residency.min_copies,
-        demanded=world.total(name) > 0,
+        demanded=demanded,
         waiting_since=since,
+        proof=proof,
+        failed=proof and last_failure(memory, model) is not None,
     )

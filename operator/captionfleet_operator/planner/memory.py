@@ -26,9 +26,11 @@ class Memory:
     avoided: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """(model, worker) -> until when the model is rather tried elsewhere, because it failed here."""
     waiting_since: Mapping[str, float] = field(default_factory=dict)
-    """Model -> since when its tasks wait without any copy."""
+    """Model -> since when its tasks, or its proof, wait without any copy."""
     proven: Mapping[str, str] = field(default_factory=dict)
     """Model -> fingerprint that passed its smoke test."""
     pools: Mapping[str, PoolMemory] = field(default_factory=dict)
     model_statuses: Mapping[str, ModelStatus] = field(default_factory=dict)
     pool_statuses: Mapping[str, PoolStatus] = field(default_factory=dict)
+    told: Mapping[str, object] = field(default_factory=dict)
+    """Model -> the facts its status was made from: the same facts need no new status."""

@@ -1,242 +1,35 @@
-"""CaptionModel.status from what is seen and planned. Rounded, so that noise is no change."""
-
-from collections.abc import Mapping
-from datetime import UTC, datetime
+"""CaptionModel.status from the facts of a model."""
 
 from captionfleet.broker.names import Names
-from captionfleet.messages import Copy, CopyState, ModelDemand
+from captionfleet.messages import CopyState
 from captionfleet.resources import ModelPhase, ModelStatus
 from captionfleet.resources.model_status import (
+    LONGEST_LIST,
     CopiesStatus,
     CopyStatus,
-    FailureStatus,
     PerformanceStatus,
     QueueStatus,
     RevisionStatus,
 )
-from captionfleet_operator.planner.conditions import Facts, model_conditions
-from captionfleet_operator.planner.memory import Memory
-from captionfleet_operator.planner.placement import Placement
-from captionfleet_operator.planner.sentences import unplaceable
-from captionfleet_operator.planner.speed import rate
-from captionfleet_operator.planner.world import ModelSeen, WorkerSeen, World
-
-Copies = list[tuple[WorkerSeen, Copy]]
+from captionfleet_operator.planner.conditions import model_conditions
+from captionfleet_operator.planner.facts import Facts
 
 
-def model_status(
-    world: World, memory: Memory, placement: Placement, model: ModelSeen, sentence: str
-) -> ModelStatus:
-    name = model.manifest.name
-    before = memory.model_statuses.get(name) or model.manifest.status or ModelStatus()
-    copies = world.copies_of(name)
-    ready = [each for each in copies if each[1].state == CopyState.READY]
-    failure = None if ready else _last_failure(world, copies, before)
-    desired = max(placement.goals[name].copies, placement.count(name))
-    counts = _copies(copies, desired)
-    waiting = placement.waits.get(name)
-    facts = Facts(
-        model=model,
-        before=before,
-        now=timestamp(world.now),
-        refused=unplaceable(world, model),
-        counts=counts,
-        placed=placement.count(name),
-        cached=bool(_cached_on(world, name)),
-        waiting=waiting,
-        failure=failure,
-        proven=memory.proven.get(name) == model.fingerprint,
-        sentence=sentence,
-    )
+def model_status(facts: Facts, before: ModelStatus, fleet: str, now: str) -> ModelStatus:
+    """Made from the same facts and the status it gave before, it is the same again."""
     return ModelStatus(
-        observed_generation=model.manifest.metadata.generation,
-        phase=_phase(world, facts, copies),
-        message=sentence,
-        source=_source(model),
-        revision=RevisionStatus(active=_revision(ready) or before.revision.active),
-        queue=_queue(world, memory, model, ready),
-        copies=counts,
-        cached_on=_cached_on(world, name),
-        performance=_performance(world, memory, model, ready, before.performance),
-        last_failure=failure,
-        conditions=model_conditions(facts),
+        observed_generation=facts.generation,
+        phase=_phase(facts),
+        message=facts.sentence,
+        source=facts.source,
+        revision=_revision(facts, before.revision),
+        queue=_queue(facts, fleet),
+        copies=_copies(facts),
+        cached_on=list(facts.cached_on[:LONGEST_LIST]),
+        performance=_performance(facts, before.performance),
+        last_failure=facts.failure,
+        conditions=model_conditions(facts, before, now),
     )
-
-
-def proven(world: World, memory: Memory) -> Mapping[str, str]:
-    """Model -> fingerprint that loaded and passed once, from copies or from the last status."""
-    found = {name: memory.proven[name] for name in world.models if name in memory.proven}
-    for name, model in world.models.items():
-        ready = [copy.fingerprint for _, copy in world.copies_of(name, CopyState.READY)]
-        if model.fingerprint in ready or (name not in found and _was_ready(model)):
-            found[name] = model.fingerprint
-    return found
-
-
-def _was_ready(model: ModelSeen) -> bool:
-    status = model.manifest.status
-    return status is not None and any(
-        condition.type == "Ready"
-        and condition.status == "True"
-        and condition.observed_generation == model.manifest.metadata.generation
-        for condition in status.conditions
-    )
-
-
-def timestamp(seconds: float) -> str:
-    return datetime.fromtimestamp(int(seconds), UTC).isoformat()
-
-
-def _phase(world: World, facts: Facts, copies: Copies) -> ModelPhase:
-    if facts.model.spec.suspend:
-        return ModelPhase.SUSPENDED
-    states = {copy.state for _, copy in copies}
-    current = {c.state for _, c in copies if c.fingerprint == facts.model.fingerprint}
-    if CopyState.READY in states:
-        if CopyState.READY not in current:
-            return ModelPhase.UPDATING
-        return ModelPhase.DEGRADED if CopyState.FAILED in states else ModelPhase.READY
-    if CopyState.LOADING in states:
-        return ModelPhase.LOADING
-    if CopyState.DOWNLOADING in states:
-        return ModelPhase.DOWNLOADING
-    if facts.failure:
-        return ModelPhase.FAILED
-    if facts.refused or facts.placed or facts.waiting or world.total(facts.model.manifest.name):
-        return ModelPhase.PENDING
-    return ModelPhase.STANDBY
-
-
-def _source(model: ModelSeen) -> str:
-    source, custom = model.spec.source, model.spec.custom
-    parts = []
-    if custom:
-        parts.append(f"custom {custom.entrypoint}")
-    if source and source.hugging_face:
-        parts.append(f"{source.hugging_face.repo}@{source.hugging_face.revision}")
-    if source and source.volume:
-        parts.append(source.volume.path)
-    return " with ".join(parts)
-
-
-def _revision(ready: Copies) -> str | None:
-    return next((copy.revision for _, copy in ready if copy.revision), None)
-
-
-def _cached_on(world: World, name: str) -> list[str]:
-    return sorted(w.id for w in world.workers.values() if name in w.heartbeat.cached)
-
-
-def _copies(copies: Copies, desired: int) -> CopiesStatus:
-    states = [copy.state for _, copy in copies]
-    loaded = states.count(CopyState.READY)
-    return CopiesStatus(
-        desired=desired,
-        loaded=loaded,
-        loading=states.count(CopyState.LOADING) + states.count(CopyState.DOWNLOADING),
-        failed=states.count(CopyState.FAILED),
-        summary=f"{loaded}/{desired}",
-        instances=[
-            CopyStatus(
-                worker=worker.id,
-                state=copy.state.value,
-                device=worker.heartbeat.device,
-                revision=copy.revision,
-                memory_bytes=megabytes(copy.memory_bytes),
-                message=copy.message or "",
-            )
-            for worker, copy in copies
-        ],
-    )
-
-
-def _queue(world: World, memory: Memory, model: ModelSeen, ready: Copies) -> QueueStatus:
-    name = model.manifest.name
-    demand = world.demand.get(name, ModelDemand())
-    speed = rate(world, memory, name)
-    wait = None
-    if not demand.total:
-        wait = 0
-    elif speed:
-        wait = round(demand.total / (speed * max(len(ready), 1)))
-    return QueueStatus(
-        name=Names(world.fleet).model_queue(name),
-        pending=demand.pending,
-        released=demand.released,
-        total=demand.total,
-        wait_seconds=wait,
-        wait=duration(wait) if wait else "",
-        consumers=sum(copy.consuming for _, copy in ready),
-    )
-
-
-def _performance(
-    world: World, memory: Memory, model: ModelSeen, ready: Copies, before: PerformanceStatus
-) -> PerformanceStatus:
-    """What ready copies measure; what was measured before, where they do not yet."""
-    copies = [copy for _, copy in ready]
-    medians = [copy.median_seconds for copy in copies if copy.median_seconds]
-    loads = [copy.load_seconds for copy in copies if copy.load_seconds]
-    sizes = [copy.memory_bytes for copy in copies if copy.memory_bytes]
-    return PerformanceStatus(
-        images_per_second=rounded(rate(world, memory, model.manifest.name)),
-        p50_seconds=rounded(min(medians)) if medians else before.p50_seconds,
-        load_seconds=rounded(max(loads)) if loads else before.load_seconds,
-        memory_bytes=megabytes(max(sizes)) if sizes else before.memory_bytes,
-    )
-
-
-def _last_failure(world: World, copies: Copies, before: ModelStatus) -> FailureStatus | None:
-    """The failed copy that is there, else the last one told of, until a copy gets ready."""
-    failed = [(worker, copy) for worker, copy in copies if copy.state == CopyState.FAILED]
-    if not failed:
-        return before.last_failure
-    worker, copy = failed[0]
-    failure = FailureStatus(
-        reason=copy.reason or "Failed",
-        message=copy.message or "no reason was given",
-        worker=worker.id,
-        time=timestamp(world.now - copy.state_seconds - worker.silent_seconds),
-        next_retry_time=_retry_time(world, worker, copy),
-    )
-    return _steady(failure, before.last_failure)
-
-
-def _retry_time(world: World, worker: WorkerSeen, copy: Copy) -> str | None:
-    if copy.retry_in_seconds is None:
-        return None
-    return timestamp(world.now + copy.retry_in_seconds - worker.silent_seconds)
-
-
-def _steady(failure: FailureStatus, before: FailureStatus | None) -> FailureStatus:
-    """The same failure seen again: a second more or less in its times is no news."""
-    if (
-        before is None
-        or before.model_copy(
-            update={"time": failure.time, "next_retry_time": failure.next_retry_time}
-        )
-        != failure
-    ):
-        return failure
-    if _apart(failure.time, before.time) or _apart(failure.next_retry_time, before.next_retry_time):
-        return failure
-    return before
-
-
-def _apart(one: str | None, other: str | None) -> bool:
-    if one is None or other is None:
-        return one != other
-    return abs((datetime.fromisoformat(one) - datetime.fromisoformat(other)).total_seconds()) > 3
-
-
-def rounded(number: float | None) -> float | None:
-    """Two significant digits."""
-    return None if number is None else float(f"{number:.2g}")
-
-
-def megabytes(size: int | None) -> int | None:
-    """Rounded to 16 MB."""
-    return None if size is None else round(size / 2**24) * 2**24
 
 
 def duration(seconds: float) -> str:
@@ -244,3 +37,88 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f}s"
     return f"{seconds / 60:.0f}m" if seconds < 7200 else f"{seconds / 3600:.0f}h"
+
+
+def _phase(facts: Facts) -> ModelPhase:
+    if facts.deleted:
+        return ModelPhase.TERMINATING
+    if facts.suspended:
+        return ModelPhase.SUSPENDED
+    if facts.loaded:
+        return _phase_of_loaded(facts)
+    if facts.count(CopyState.LOADING):
+        return ModelPhase.LOADING
+    if facts.count(CopyState.DOWNLOADING):
+        return ModelPhase.DOWNLOADING
+    if facts.failure:
+        return ModelPhase.FAILED
+    if facts.refused or facts.placed or facts.obstacle or facts.pending + facts.released:
+        return ModelPhase.PENDING
+    return ModelPhase.STANDBY
+
+
+def _phase_of_loaded(facts: Facts) -> ModelPhase:
+    if not facts.up_to_date:
+        return ModelPhase.UPDATING
+    return ModelPhase.DEGRADED if facts.count(CopyState.FAILED) else ModelPhase.READY
+
+
+def _revision(facts: Facts, before: RevisionStatus) -> RevisionStatus:
+    told = [copy for copy in facts.copies if copy.revision]
+    serving = [copy.revision for copy in told if copy.state == CopyState.READY]
+    current = [copy.revision for copy in told if copy.current]
+    # A target that was told stays one as long as the spec it belongs to.
+    target = before.target if facts.is_proven and before.proven == facts.fingerprint else None
+    return RevisionStatus(
+        active=serving[0] if serving else before.active,
+        target=current[0] if current else target,
+        proven=facts.proven,
+    )
+
+
+def _queue(facts: Facts, fleet: str) -> QueueStatus:
+    wait = facts.wait_seconds
+    return QueueStatus(
+        name=Names(fleet).model_queue(facts.name),
+        pending=facts.pending,
+        released=facts.released,
+        total=facts.pending + facts.released,
+        wait_seconds=wait,
+        wait=duration(wait) if wait else "",
+        consumers=sum(c.consuming for c in facts.copies if c.state == CopyState.READY),
+    )
+
+
+def _copies(facts: Facts) -> CopiesStatus:
+    return CopiesStatus(
+        desired=facts.desired,
+        loaded=facts.loaded,
+        loading=facts.loading,
+        failed=facts.count(CopyState.FAILED),
+        summary=f"{facts.loaded}/{facts.desired}",
+        instances=[
+            CopyStatus(
+                worker=copy.worker,
+                state=copy.state.value,
+                device=copy.device,
+                revision=copy.revision,
+                memory_bytes=copy.memory_bytes,
+                message=copy.message,
+            )
+            for copy in facts.copies[:LONGEST_LIST]
+        ],
+    )
+
+
+def _performance(facts: Facts, before: PerformanceStatus) -> PerformanceStatus:
+    """What ready copies measure; what was measured before, where they do not yet."""
+    ready = [copy for copy in facts.copies if copy.state == CopyState.READY]
+    medians = [copy.median_seconds for copy in ready if copy.median_seconds]
+    loads = [copy.load_seconds for copy in ready if copy.load_seconds]
+    sizes = [copy.memory_bytes for copy in ready if copy.memory_bytes]
+    return PerformanceStatus(
+        images_per_second=facts.images_per_second,
+        p50_seconds=min(medians) if medians else before.p50_seconds,
+        load_seconds=max(loads) if loads else before.load_seconds,
+        memory_bytes=max(sizes) if sizes else before.memory_bytes,
+    )

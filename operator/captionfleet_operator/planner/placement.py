@@ -3,14 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 
-from captionfleet_operator.planner.eviction import make_room
-from captionfleet_operator.planner.fitting import gigabytes, pools_for, worker_takes
+from captionfleet.resources.pool import AutoscalingMode
+from captionfleet_operator.planner.eviction import evict, make_room, yielding_proof
+from captionfleet_operator.planner.fitting import gigabytes, worker_takes
 from captionfleet_operator.planner.goals import Goal, goals, waiting_since
 from captionfleet_operator.planner.memory import Memory
 from captionfleet_operator.planner.retention import let_go, move_failed
-from captionfleet_operator.planner.rooms import Room, open_rooms
-from captionfleet_operator.planner.world import ModelSeen, World
+from captionfleet_operator.planner.rooms import Books, Room, open_books
+from captionfleet_operator.planner.seen import ModelSeen, PoolSeen
+from captionfleet_operator.planner.world import World
+
+_PROOF = 1_000_000
+"""Tier of proofs: after every copy that anybody waits for."""
 
 
 class Lack(Enum):
@@ -31,6 +37,8 @@ class Wait:
     sentence: str
     pool: str
     """The pool that could help."""
+    one_more_helps: bool = False
+    """It would have its place on one more worker like those there are."""
 
 
 @dataclass(frozen=True)
@@ -41,112 +49,194 @@ class Placement:
     waits: Mapping[str, Wait]
     avoided: Mapping[tuple[str, str], float]
     waiting_since: Mapping[str, float]
-    rooms: Sequence[Room] = field(repr=False)
+    books: Books = field(repr=False)
 
     def count(self, model: str) -> int:
-        return sum(model in models for models in self.loaded.values())
+        return len(self.books.holding(model))
+
+    @cached_property
+    def waits_for(self) -> Mapping[str, Sequence[str]]:
+        """Pool -> models that wait for it, by name."""
+        found: dict[str, list[str]] = {}
+        for name, wait in sorted(self.waits.items()):
+            found.setdefault(wait.pool, []).append(name)
+        return found
+
+    @cached_property
+    def proofs(self) -> Mapping[str, Sequence[str]]:
+        """Pool -> models for whose proof it has a worker, or should have one, by name."""
+        found: dict[str, list[str]] = {}
+        for name, goal in sorted(self.goals.items()):
+            if goal.proof and not goal.failed and (pool := self._pool_of(name)):
+                found.setdefault(pool, []).append(name)
+        return found
+
+    def _pool_of(self, model: str) -> str | None:
+        if holders := self.books.holding(model):
+            return holders[0].pool.name
+        return self.waits[model].pool if model in self.waits else None
 
 
 def place(world: World, memory: Memory) -> Placement:
-    """Keep what may stay, then serve pins, then first copies for waiting tasks, then more."""
+    """Keep what may stay, then serve pins, first copies for waiting tasks, more, and proofs."""
     wanted = goals(world, memory)
-    rooms = open_rooms(world, memory)
-    let_go(world, rooms, wanted)
-    avoided = move_failed(world, memory, rooms)
-    waits: dict[str, Wait] = {}
-    for name, evicting in _order(world, wanted, rooms):
-        wait = _serve(world, world.models[name], rooms, wanted, avoided, evicting=evicting)
-        if wait and name not in waits and evicting:
-            waits[name] = wait
+    books = open_books(world, memory)
+    let_go(world, books, wanted)
+    placing = _Placing(world, books, wanted, move_failed(world, memory, books))
+    for name, tier in _order(world, wanted, books):
+        placing.serve(world.models[name], tier)
     return Placement(
-        loaded={room.id: frozenset(room.keeping) for room in rooms},
+        loaded={room.id: frozenset(room.keeping) for room in books.rooms},
         goals=wanted,
-        waits=waits,
-        avoided=avoided,
-        waiting_since=waiting_since(world, memory),
-        rooms=rooms,
+        waits=placing.waits,
+        avoided=placing.avoided,
+        waiting_since=waiting_since(world, memory, wanted),
+        books=books,
     )
 
 
-def _order(
-    world: World, wanted: Mapping[str, Goal], rooms: Sequence[Room]
-) -> list[tuple[str, bool]]:
-    """(model, may evict) once per missing copy: pins, then first copies, then more copies."""
+def _order(world: World, wanted: Mapping[str, Goal], books: Books) -> list[tuple[str, int]]:
+    """(model, tier) once per missing copy: pins, then first copies, then more, then proofs."""
     needs: list[tuple[int, int, float, str]] = []
     for name, goal in wanted.items():
-        held = sum(name in room.keeping for room in rooms)
-        for number in range(held, goal.copies):
-            tier = 0 if number < world.models[name].floor else 1 if number == 0 else 2 + number
-            priority = world.models[name].residency.priority
-            needs.append((tier, -priority, goal.waiting_since, name))
-    return [(name, tier < 2) for tier, _, _, name in sorted(needs)]
+        if not goal.copies:
+            continue
+        model = world.models[name]
+        for number in range(len(books.holding(name)), goal.copies):
+            tier = 0 if number < model.floor else 1 if number == 0 else 2 + number
+            place = _PROOF if goal.proof else tier
+            needs.append((place, -model.residency.priority, goal.waiting_since, name))
+    return [(name, tier) for tier, _, _, name in sorted(needs)]
 
 
-def _serve(
-    world: World,
-    model: ModelSeen,
-    rooms: Sequence[Room],
-    wanted: Mapping[str, Goal],
-    avoided: Mapping[tuple[str, str], float],
-    *,
-    evicting: bool,
-) -> Wait | None:
-    """Give the model one more copy, or hold a place for it; returns what it waits for."""
-    name = model.manifest.name
-    open_to_it = [
-        r for r in rooms if name not in r.keeping and worker_takes(world, model, r.worker)
-    ]
-    open_to_it.sort(key=lambda room: _cost(room, name, wanted, avoided))
-    if not open_to_it:
-        return _no_worker(world, model)
-    now = [room for room in open_to_it if room.fits(model)]
-    if free := next((room for room in now if room.may_load), None):
-        free.keep(model)
-        return None
-    if now:
-        now[0].promise(model)
-        return _turn_to_load(now[0])
-    if not evicting:
-        return None
-    later = [room for room in open_to_it if room.fits_later(model)]
-    room = later[0] if later else make_room(world, model, open_to_it, rooms, wanted)
-    if room is None:
-        return _does_not_fit(model, open_to_it)
-    room.promise(model)
-    leaving = sorted({n for other in rooms if other.domain is room.domain for n in other.leaving})
-    sentence = (
-        f"waiting for {', '.join(leaving) or 'a copy'} to unload before it loads on {room.id}"
-    )
-    return Wait(Lack.LEAVERS, sentence, room.pool.name)
+@dataclass
+class _Placing:
+    """Gives models their missing copies, one after the other."""
+
+    world: World
+    books: Books
+    wanted: Mapping[str, Goal]
+    avoided: Mapping[tuple[str, str], float]
+    waits: dict[str, Wait] = field(default_factory=dict)
+    hopeless: dict[frozenset[str], int] = field(default_factory=dict)
+    """Pools -> least bytes for which a proof found no place in them this turn."""
+    nearest: dict[frozenset[str], Wait] = field(default_factory=dict)
+    """Pools without a worker -> the wait for one of them."""
+
+    def serve(self, model: ModelSeen, tier: int) -> None:
+        """Give the model one more copy, or hold a place for it and note what it waits for."""
+        wait = self._prove(model) if tier == _PROOF else self._load(model, evicting=tier < 2)
+        if wait:
+            self.waits.setdefault(model.name, wait)
+
+    def _load(self, model: ModelSeen, *, evicting: bool) -> Wait | None:
+        rooms = self._by_cost(self.books.open_to(self.world, model), model)
+        now = [room for room in rooms if room.fits(model)]
+        if free := next((room for room in now if room.may_load), None):
+            free.keep(model)
+            return None
+        if not evicting:
+            if now:
+                now[0].promise(model)
+            return None
+        if not rooms:
+            return self._no_worker(model)
+        if proof := yielding_proof(now, self.wanted):
+            evict(self.world, proof, model, self.books)
+            proof[0].keep(model)
+            return None
+        if now:
+            now[0].promise(model)
+            return _turn_to_load(now[0])
+        return self._make_room(model, rooms)
+
+    def _prove(self, model: ModelSeen) -> Wait | None:
+        """Like any other, but only where a load may begin now, and not looking in vain twice."""
+        pools = self.world.takers[model.name].names & self.open_pools
+        if not pools:
+            return self._no_worker(model)
+        idle = [room for room in self.idle if worker_takes(self.world, model, room.worker)]
+        if not idle:
+            pool = min(pools)
+            return Wait(Lack.LOAD_SLOT, f"other models load first in pool {pool}", pool)
+        idle = self._by_cost(idle, model)
+        room = next((room for room in idle if room.fits(model)), None)
+        if room:
+            room.keep(model)
+        wait = None if room else self._make_room_once(model, idle)
+        self.idle = [room for room in self.idle if room.may_load and not room.awaited]
+        return wait
+
+    @cached_property
+    def open_pools(self) -> frozenset[str]:
+        return frozenset(room.pool.name for room in self.books.rooms)
+
+    @cached_property
+    def idle(self) -> list[Room]:
+        """Rooms where a proof may begin to load: nobody else loads or awaits a place there."""
+        return [room for room in self.books.rooms if room.may_load and not room.awaited]
+
+    def _make_room_once(self, model: ModelSeen, rooms: Sequence[Room]) -> Wait:
+        """A proof that needs no less than one that found no place finds none either."""
+        pools, need = self.world.takers[model.name].names, rooms[0].need(model)
+        if pools in self.hopeless and need >= self.hopeless[pools]:
+            return _does_not_fit(model, rooms)
+        wait = self._make_room(model, rooms)
+        if wait.lack != Lack.LEAVERS:
+            self.hopeless[pools] = need
+        return wait
+
+    def _make_room(self, model: ModelSeen, rooms: Sequence[Room]) -> Wait:
+        later = [room for room in rooms if room.fits_later(model)]
+        found = later[0] if later else None
+        room = found or make_room(self.world, model, rooms, self.books, self.wanted)
+        if room is None:
+            return _does_not_fit(model, rooms)
+        room.promise(model)
+        sharing = [other for other in self.books.rooms if other.domain is room.domain]
+        leaving = sorted({name for other in sharing for name in other.leaving})
+        sentence = (
+            f"waiting for {', '.join(leaving) or 'a copy'} to unload before it loads on {room.id}"
+        )
+        return Wait(Lack.LEAVERS, sentence, room.pool.name)
+
+    def _by_cost(self, rooms: Sequence[Room], model: ModelSeen) -> list[Room]:
+        """The cheapest room comes first."""
+        return sorted(rooms, key=lambda room: self._cost(room, model.name))
+
+    def _cost(self, room: Room, model: str) -> tuple[bool, bool, bool, int, int, str]:
+        busy = sum(self.wanted[other].demanded for other in room.keeping)
+        return (
+            (model, room.id) in self.avoided,
+            model not in room.leaving,
+            model not in room.worker.heartbeat.cached,
+            busy,
+            -room.domain.free,
+            room.id,
+        )
+
+    def _no_worker(self, model: ModelSeen) -> Wait | None:
+        """The pool that is likeliest to have a worker soon. A failed proof brings none."""
+        if self.wanted[model.name].failed:
+            return None
+        taking = self.world.takers[model.name]
+        if taking.names not in self.nearest:
+            pool = min(taking.pools, key=self._distance).name
+            sentence = f"waiting for another worker in pool {pool}"
+            self.nearest[taking.names] = Wait(Lack.WORKER, sentence, pool)
+        return self.nearest[taking.names]
+
+    def _distance(self, pool: PoolSeen) -> tuple[bool, bool, int, str]:
+        holding = any(worker.open for worker in self.world.workers_of(pool.name))
+        return not holding, _is_fixed_at_zero(pool), -len(pool.own), pool.name
 
 
-def _cost(
-    room: Room,
-    model: str,
-    wanted: Mapping[str, Goal],
-    avoided: Mapping[tuple[str, str], float],
-) -> tuple[bool, bool, bool, int, int, str]:
-    """The cheapest room comes first."""
-    busy = sum(wanted[other].demanded for other in room.keeping)
-    return (
-        (model, room.id) in avoided,
-        model not in room.leaving,
-        model not in room.worker.heartbeat.cached,
-        busy,
-        -room.domain.free,
-        room.id,
-    )
-
-
-def _no_worker(world: World, model: ModelSeen) -> Wait:
-    pools = pools_for(world, model)
-    holding = {worker.pool for worker in world.workers.values() if worker.open}
-    best = min(pools, key=lambda pool: (pool.name not in holding, -len(pool.own), pool.name))
-    return Wait(Lack.WORKER, f"waiting for another worker in pool {best.name}", best.name)
+def _is_fixed_at_zero(pool: PoolSeen) -> bool:
+    return pool.spec.autoscaling.mode != AutoscalingMode.BUILTIN and not pool.spec.replicas
 
 
 def _turn_to_load(room: Room) -> Wait:
-    first = ", ".join(room.loading)
+    first = ", ".join(room.loading) or "another"
     sentence = f"waiting for its turn to load on {room.id}: {first} loads there first"
     return Wait(Lack.LOAD_SLOT, sentence, room.pool.name)
 
@@ -159,10 +249,13 @@ def _does_not_fit(model: ModelSeen, rooms: Sequence[Room]) -> Wait:
             f"waiting for a place: hosting.maxModels of pool {room.pool.name} is {room.slots} "
             "and the models there are needed"
         )
-        return Wait(Lack.SLOTS, sentence, room.pool.name)
+        return Wait(Lack.SLOTS, sentence, room.pool.name, one_more_helps=True)
     room = max(free_slot, key=lambda room: room.domain.free)
     sentence = (
         f"waiting for memory: needs {gigabytes(room.need(model))}, "
         f"largest free is {gigabytes(room.domain.free)} on {room.id}"
     )
-    return Wait(Lack.MEMORY, sentence, room.pool.name)
+    helps = not room.pool.shares_memory and any(
+        other.need(model) <= other.domain.usable for other in rooms
+    )
+    return Wait(Lack.MEMORY, sentence, room.pool.name, one_more_helps=helps)

@@ -2,14 +2,20 @@
 
 from captionfleet.messages import CopyState
 from captionfleet.resources import PoolStatus
-from captionfleet.resources.pool_status import ScalingDecision, WorkerStatus
-from captionfleet_operator.planner.conditions import dated
+from captionfleet.resources.model_status import LONGEST_LIST
+from captionfleet.resources.pool_status import (
+    KEPT_DECISIONS,
+    LONGEST_WORKERS_LIST,
+    ScalingDecision,
+    WorkerStatus,
+)
+from captionfleet_operator.planner.conditions import Verdict, dated
+from captionfleet_operator.planner.facts import rounded, timestamp
 from captionfleet_operator.planner.memory import Memory, PoolMemory
-from captionfleet_operator.planner.model_status import duration, rounded, timestamp
+from captionfleet_operator.planner.model_status import duration
 from captionfleet_operator.planner.scaling import PoolPlan
-from captionfleet_operator.planner.world import PoolSeen, WorkerSeen, World
-
-_KEPT_DECISIONS = 10
+from captionfleet_operator.planner.seen import PoolSeen, WorkerSeen
+from captionfleet_operator.planner.world import World
 
 
 def pool_status(
@@ -17,44 +23,67 @@ def pool_status(
 ) -> PoolStatus:
     """`memory` is that of the turn before: it has the size the plan may have changed."""
     before = memory.pool_statuses.get(pool.name) or pool.manifest.status or PoolStatus()
-    workers = sorted((w for w in world.workers.values() if w.pool == pool.name), key=lambda w: w.id)
+    workers = world.workers_of(pool.name)
     ready = sum(worker.open for worker in workers)
     silent = {own.id for own in pool.own} - {worker.id for worker in workers}
-    outside = sum(not worker.own for worker in workers)
-    desired = plan.workers + outside
-    backlog = plan.work_seconds / max(ready, 1)
+    desired = plan.workers + sum(not worker.own for worker in workers)
+    wait = plan.measured_seconds / max(ready, 1)
     generation = pool.manifest.metadata.generation
+    listed = [_worker(worker) for worker in workers] + [
+        WorkerStatus(id=worker, ready=False) for worker in sorted(silent)
+    ]
     return PoolStatus(
         observed_generation=generation,
-        replicas=len(workers) + len(silent),
+        replicas=len(listed),
         ready_replicas=ready,
         desired_replicas=plan.workers,
+        selector=pool.selector,
         summary=f"{ready}/{desired}",
         models_loaded=sum(
             copy.state == CopyState.READY for w in workers for copy in w.heartbeat.copies
         ),
-        backlog_seconds=rounded(backlog),
-        wait=duration(backlog) if backlog >= 1 else "",
+        backlog_seconds=rounded(plan.work_seconds),
+        wait=duration(wait) if wait >= 1 else "",
         message=sentence,
-        workers=[_worker(worker) for worker in workers]
-        + [WorkerStatus(id=worker, ready=False) for worker in sorted(silent)],
+        workers=listed[:LONGEST_WORKERS_LIST],
         scaling_history=_history(world, before, memory.pools.get(pool.name), plan),
         conditions=dated(
-            [("Ready", ready >= desired, "WorkersReady" if ready >= desired else "TooFewWorkers",
-              sentence)],
-            before.conditions, timestamp(world.now), generation,
+            [_ready(pool, ready, desired, sentence), *_others(pool, plan)],
+            before.conditions,
+            timestamp(world.now),
+            generation,
         ),
-    )  # fmt: skip
+    )
+
+
+def _ready(pool: PoolSeen, ready: int, desired: int, sentence: str) -> Verdict:
+    if pool.stopped:
+        return "Ready", False, "Terminating" if pool.deleted else "Suspended", sentence
+    if ready >= desired:
+        return "Ready", True, "WorkersReady", sentence
+    reason = pool.trouble_reason or ("WorkerTrouble" if pool.trouble else "TooFewWorkers")
+    return "Ready", False, reason, sentence
+
+
+def _others(pool: PoolSeen, plan: PoolPlan) -> list[Verdict]:
+    limited: Verdict = ("ScalingLimited", False, "WithinLimits", "its size is what its work needs")
+    if plan.limited:
+        limited = ("ScalingLimited", True, "TooFewReplicasAllowed", plan.limited)
+    suspended: Verdict = ("Suspended", False, "NotSuspended", "spec.suspend is false")
+    if pool.spec.suspend:
+        suspended = ("Suspended", True, "Suspended", "spec.suspend is true")
+    return [("BrokerReachable", True, "Connected", "the broker answers"), limited, suspended]
 
 
 def _worker(worker: WorkerSeen) -> WorkerStatus:
     beat = worker.heartbeat
+    loaded = sorted(copy.model for copy in beat.copies if copy.state == CopyState.READY)
     return WorkerStatus(
         id=worker.id,
         ready=worker.open,
         draining=worker.draining,
         external=not worker.own,
-        models=sorted(copy.model for copy in beat.copies if copy.state == CopyState.READY),
+        models=loaded[:LONGEST_LIST],
         in_flight=len(beat.held),
     )
 
@@ -68,4 +97,4 @@ def _history(
     decision = ScalingDecision.model_validate(
         {"time": timestamp(world.now), "from": size, "to": plan.workers, "reason": plan.reason}
     )
-    return [decision, *before.scaling_history][:_KEPT_DECISIONS]
+    return [decision, *before.scaling_history][:KEPT_DECISIONS]

@@ -6,50 +6,62 @@ from captionfleet.messages import Copy, CopyState
 from captionfleet_operator.planner.fitting import worker_takes
 from captionfleet_operator.planner.goals import Goal
 from captionfleet_operator.planner.memory import Memory
-from captionfleet_operator.planner.rooms import Room
-from captionfleet_operator.planner.world import ModelSeen, World, at_work
+from captionfleet_operator.planner.proof import failed_by_worker
+from captionfleet_operator.planner.rooms import Books, Room
+from captionfleet_operator.planner.seen import ModelSeen, at_work
+from captionfleet_operator.planner.world import World
 
 AVOID_SECONDS = 300.0
 """How long a worker where a model failed for the worker's own reasons is passed over."""
-_WORKERS_OWN_FAULT = {"OutOfMemory", "EngineDied", "LoadTimeout", "HubUnreachable"}
 
 
-def let_go(world: World, rooms: Sequence[Room], goals: Mapping[str, Goal]) -> None:
+def let_go(world: World, books: Books, goals: Mapping[str, Goal]) -> None:
     """Drop what may not stay: forbidden, never begun, failed, surplus or idle copies."""
-    for name, model in sorted(world.models.items()):
-        for room in rooms:
-            if name in room.keeping and not _may_stay(world, model, room):
+    for name, rooms in sorted(books.holders.items()):
+        model = world.models[name]
+        for room in list(rooms):
+            if not _may_stay(world, model, room):
                 room.drop(model)
-        holders = [room for room in rooms if name in room.keeping]
-        for room in _leavers(model, holders, goals[name]):
+        for room in _leavers(model, list(rooms), goals[name]):
             room.drop(model)
 
 
-def move_failed(
-    world: World, memory: Memory, rooms: Sequence[Room]
-) -> Mapping[tuple[str, str], float]:
+def move_failed(world: World, memory: Memory, books: Books) -> Mapping[tuple[str, str], float]:
     """Drop a copy that failed for its worker's reasons if another worker can take it.
 
     Returns (model, worker) -> until when it is avoided. A worker is tried again only after
     that, so a model that fails everywhere settles where it failed last.
     """
     avoided = {pair: until for pair, until in memory.avoided.items() if until > world.now}
-    for name, model in sorted(world.models.items()):
-        for room in rooms:
-            if name in room.keeping and _failed_by_worker(model, room.copy(name)):
-                avoided.setdefault((name, room.id), world.now + AVOID_SECONDS)
-                if any(_alternative(world, model, other, avoided) for other in rooms):
-                    room.drop(model)
+    for name, room in _failing(books.rooms):
+        model = world.models[name]
+        if failed_by_worker(model, room.copy(name)):
+            avoided.setdefault((name, room.id), world.now + AVOID_SECONDS)
+            if any(
+                (name, other.id) not in avoided and other.fits(model)
+                for other in books.open_to(world, model)
+            ):
+                room.drop(model)
     return avoided
 
 
+def _failing(rooms: Sequence[Room]) -> list[tuple[str, Room]]:
+    failing = [
+        (name, room)
+        for room in rooms
+        for name, copy in room.worker.copies.items()
+        if copy.state == CopyState.FAILED and name in room.keeping
+    ]
+    return sorted(failing, key=lambda each: (each[0], each[1].id))
+
+
 def _may_stay(world: World, model: ModelSeen, room: Room) -> bool:
-    return not model.spec.suspend and worker_takes(world, model, room.worker)
+    return not model.stopped and worker_takes(world, model, room.worker)
 
 
 def _leavers(model: ModelSeen, holders: list[Room], goal: Goal) -> Iterator[Room]:
     """Rooms that shall drop the model, in the order in which they are easiest to miss."""
-    name, left = model.manifest.name, len(holders)
+    name, left = model.name, len(holders)
     ready = sum(_is(room.copy(name), CopyState.READY) for room in holders)
     for room in sorted(holders, key=lambda room: _ease(room.copy(name))):
         copy = room.copy(name)
@@ -87,24 +99,3 @@ def _idle_enough(model: ModelSeen, room: Room, copy: Copy) -> bool:
 
 def old_enough(model: ModelSeen, copy: Copy) -> bool:
     return copy.state_seconds >= model.residency.min_residency_seconds
-
-
-def _failed_by_worker(model: ModelSeen, copy: Copy | None) -> bool:
-    """Another worker may do better. A folder may be missing on this worker alone."""
-    if copy is None or copy.state != CopyState.FAILED:
-        return False
-    source = model.spec.source
-    on_disk = source is not None and source.volume is not None
-    return copy.reason in _WORKERS_OWN_FAULT or (on_disk and copy.reason == "SourceNotFound")
-
-
-def _alternative(
-    world: World, model: ModelSeen, room: Room, avoided: Mapping[tuple[str, str], float]
-) -> bool:
-    name = model.manifest.name
-    return (
-        name not in room.keeping
-        and (name, room.id) not in avoided
-        and worker_takes(world, model, room.worker)
-        and room.fits(model)
-    )

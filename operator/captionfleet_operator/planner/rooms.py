@@ -3,12 +3,14 @@
 A Room is one worker; rooms that share memory share a Domain.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from captionfleet.messages import Copy, CopyState
-from captionfleet_operator.planner.fitting import GUESSED_BYTES, needed_bytes
+from captionfleet_operator.planner.fitting import GUESSED_BYTES, needed_bytes, worker_takes
 from captionfleet_operator.planner.memory import Memory
-from captionfleet_operator.planner.world import ModelSeen, PoolSeen, WorkerSeen, World
+from captionfleet_operator.planner.seen import ModelSeen, PoolSeen, WorkerSeen
+from captionfleet_operator.planner.world import World
 
 _LOADING = (CopyState.DOWNLOADING, CopyState.LOADING)
 
@@ -31,7 +33,7 @@ class Domain:
         return self.free + self.leaving
 
 
-@dataclass
+@dataclass(eq=False)
 class Room:
     """One open worker. `keeping` are the models it shall load, `leaving` those it shall not."""
 
@@ -40,10 +42,14 @@ class Room:
     worker: WorkerSeen
     pool: PoolSeen
     domain: Domain
+    holders: dict[str, list["Room"]] = field(repr=False)
+    """Model -> rooms that keep it; one book for all rooms."""
     keeping: set[str] = field(default_factory=set)
     leaving: set[str] = field(default_factory=set)
     awaited: int = 0
     """Models promised a place here that cannot start loading yet."""
+    loads: int = 0
+    """Models kept here that load now, or were told to and did not begin."""
 
     @property
     def id(self) -> str:
@@ -58,18 +64,22 @@ class Room:
         return min(GUESSED_BYTES, max(self.domain.usable, 0)) if known is None else known
 
     def keep(self, model: ModelSeen) -> None:
-        name = model.manifest.name
+        name = model.name
         if name in self.leaving:
             self.leaving.discard(name)
             self.domain.leaving -= self.need(model)
         else:
             self.domain.taken += self.need(model)
         self.keeping.add(name)
+        self.holders.setdefault(name, []).append(self)
+        self.loads += on_its_way(self.copy(name))
 
     def drop(self, model: ModelSeen) -> None:
         """Stop keeping it. What is there occupies memory until it is gone."""
-        name = model.manifest.name
+        name = model.name
         self.keeping.discard(name)
+        self.holders[name].remove(self)
+        self.loads -= on_its_way(self.copy(name))
         if occupies(self.copy(name)):
             self.leaving.add(name)
             self.domain.leaving += self.need(model)
@@ -83,7 +93,7 @@ class Room:
 
     def fits(self, model: ModelSeen) -> bool:
         """There is room now. A copy that is still here only has to be left alone."""
-        if model.manifest.name in self.leaving:
+        if model.name in self.leaving:
             return True
         taken = len(self.keeping) + len(self.leaving) + self.awaited
         return taken < self.slots and self.need(model) <= self.domain.free
@@ -99,68 +109,104 @@ class Room:
 
     @property
     def loading(self) -> list[str]:
-        """Models that load here now, or were told to and did not begin."""
-        return sorted(
-            name
-            for name in self.keeping
-            if (copy := self.copy(name)) is None or copy.state in _LOADING
-        )
+        return sorted(name for name in self.keeping if on_its_way(self.copy(name)))
 
     @property
     def may_load(self) -> bool:
-        return len(self.loading) < self.pool.spec.hosting.max_concurrent_loads
+        return self.loads < self.pool.spec.hosting.max_concurrent_loads
+
+
+@dataclass(frozen=True)
+class Eviction:
+    """A copy that has to go so that another model gets its place."""
+
+    model: str
+    worker: str
+    winner: str
+
+
+@dataclass(frozen=True)
+class Books:
+    """All rooms, by worker id, and who is in them."""
+
+    rooms: list[Room]
+    holders: dict[str, list[Room]]
+    """Model -> rooms that keep it."""
+    evictions: list[Eviction] = field(default_factory=list)
+
+    def holding(self, model: str) -> list[Room]:
+        return self.holders.get(model, [])
+
+    def open_to(self, world: World, model: ModelSeen) -> list[Room]:
+        """Rooms where it might go, and is not yet."""
+        names = world.takers[model.name].names
+        return [
+            room
+            for room in self.rooms
+            if room.pool.name in names
+            and model.name not in room.keeping
+            and worker_takes(world, model, room.worker)
+        ]
+
+
+def on_its_way(copy: Copy | None) -> bool:
+    """It loads, or was told to and did not begin."""
+    return copy is None or copy.state in _LOADING
 
 
 def occupies(copy: Copy | None) -> bool:
     return copy is not None and copy.state != CopyState.FAILED
 
 
-def open_rooms(world: World, memory: Memory) -> list[Room]:
+def open_books(world: World, memory: Memory) -> Books:
     """A room per open worker, keeping what it was told to keep; unknown workers are adopted."""
     domains = _domains(world)
-    rooms = []
-    for _, worker in sorted(world.workers.items()):
+    books = Books([], {})
+    for worker in world.by_id:
         pool = world.pools.get(worker.pool)
         domain = domains[worker.memory_domain]
-        if pool is None or pool.spec.suspend or not worker.open:
+        if pool is None or pool.stopped or not worker.open:
             _occupy(world, memory, worker, domain)
             continue
-        room = Room(world, memory, worker, pool, domain)
-        kept = told(memory, worker) & world.models.keys()
-        for name in sorted(kept | world.models.keys() & worker.copies.keys()):
+        room = Room(world, memory, worker, pool, domain, books.holders)
+        kept = {name for name in told(memory, worker) if name in world.models}
+        for name in sorted(kept.union(name for name in worker.copies if name in world.models)):
             model = world.models[name]
             if name in kept or occupies(worker.copies.get(name)):
                 room.keep(model)
             if name in room.keeping and name not in kept:
                 room.drop(model)
-        rooms.append(room)
-    for worker in world.workers.values():
+        books.rooms.append(room)
+    for worker in world.by_id:
         _occupy_strangers(world, worker, domains[worker.memory_domain])
-    return rooms
+    return books
 
 
 def told(memory: Memory, worker: WorkerSeen) -> frozenset[str]:
     """Models this worker shall load by the last plan; of an unknown worker, those it has."""
-    return memory.loaded.get(
-        worker.id,
-        frozenset(c.model for c in worker.heartbeat.copies if c.state != CopyState.UNLOADING),
-    )
+    if worker.id in memory.loaded:
+        return memory.loaded[worker.id]
+    copies = worker.copies.values()
+    return frozenset(copy.model for copy in copies if copy.state != CopyState.UNLOADING)
 
 
 def _domains(world: World) -> dict[str, Domain]:
-    domains: dict[str, Domain] = {}
-    for name in {worker.memory_domain for worker in world.workers.values()}:
-        workers = [w for w in world.workers.values() if w.memory_domain == name]
-        headroom = max(_headroom(world, worker) for worker in workers)
-        total = min(worker.heartbeat.memory_total for worker in workers)
-        copies = sum(copy.memory_bytes or 0 for w in workers for copy in w.heartbeat.copies)
-        others = max(0, max(w.heartbeat.memory_used for w in workers) - copies)
-        domains[name] = Domain(usable=total * (100 - headroom) // 100 - others)
-    return domains
+    sharing: dict[str, list[WorkerSeen]] = {}
+    for worker in world.by_id:
+        sharing.setdefault(worker.memory_domain, []).append(worker)
+    return {name: _domain(world.pools, workers) for name, workers in sharing.items()}
 
 
-def _headroom(world: World, worker: WorkerSeen) -> int:
-    pool = world.pools.get(worker.pool)
+def _domain(pools: Mapping[str, PoolSeen], workers: Iterable[WorkerSeen]) -> Domain:
+    beats = [worker.heartbeat for worker in workers]
+    headroom = max(_headroom(pools.get(beat.pool)) for beat in beats)
+    total = min(beat.memory_total for beat in beats)
+    copies = sum(copy.memory_bytes or 0 for beat in beats for copy in beat.copies)
+    others = max(0, max(beat.memory_used for beat in beats) - copies)
+    return Domain(usable=total * (100 - headroom) // 100 - others)
+
+
+def _headroom(pool: PoolSeen | None) -> int:
     return pool.spec.hosting.memory_headroom_percent if pool else 0
 
 

@@ -3,10 +3,11 @@
 from dataclasses import dataclass, replace
 
 from captionfleet_operator.planner.memory import Memory, PoolMemory
-from captionfleet_operator.planner.need import Size, is_off, least, needed_size, pool_work
+from captionfleet_operator.planner.need import Size, Work, is_fixed, least, needed_size
 from captionfleet_operator.planner.placement import Placement
+from captionfleet_operator.planner.seen import PoolSeen
 from captionfleet_operator.planner.victims import victims
-from captionfleet_operator.planner.world import PoolSeen, World
+from captionfleet_operator.planner.world import World
 
 _STARTING_SECONDS = 120.0
 """A worker that has not been heard for so long since its start is no longer waited for."""
@@ -20,25 +21,29 @@ class PoolPlan:
     reason: str
     """Why the size changed; empty if it did not."""
     work_seconds: float
-    """Seconds of work that wait for this pool, for one worker."""
+    """Seconds of work that wait for this pool, for one worker; assumed where not measured, so
+    that an autoscaler hears of all work at once."""
+    measured_seconds: float = 0.0
+    """The measured part of it, for people."""
+    limited: str = ""
+    """Why maxReplicas keeps it smaller than its work asks for."""
 
 
 def size_pool(
-    world: World, memory: Memory, placement: Placement, pool: PoolSeen
+    world: World, memory: Memory, placement: Placement, pool: PoolSeen, work: Work
 ) -> tuple[PoolPlan, PoolMemory]:
     """Move the pool's size one step towards what its work needs."""
     last = memory.pools.get(pool.name) or _remembered(world, pool)
-    work = pool_work(world, memory, placement, pool)
-    seconds = sum(work.values())
-    if work:
+    measured = sum(work.measured.values())
+    if work.backlog:
         last = replace(last, worked_at=world.now)
     if not world.settled:
         # Silence is not zero, but the decided size and the minimum need no news to hold.
-        return PoolPlan(_unheard_size(pool, last), (), "", seconds), last
+        return PoolPlan(_unheard_size(pool, last), (), "", work.backlog, measured), last
     target = needed_size(world, placement, pool, last, work)
     now, leaving = _step(world, placement, pool, last, target)
     reason = target.reason if now.size != last.size else ""
-    return PoolPlan(now.size, leaving, reason, seconds), now
+    return PoolPlan(now.size, leaving, reason, work.backlog, measured, target.limited), now
 
 
 def _remembered(world: World, pool: PoolSeen) -> PoolMemory:
@@ -50,17 +55,19 @@ def _remembered(world: World, pool: PoolSeen) -> PoolMemory:
 
 
 def _unheard_size(pool: PoolSeen, last: PoolMemory) -> int:
-    if pool.spec.suspend or is_off(pool):
-        return least(pool)
-    return min(max(last.size, least(pool)), pool.spec.autoscaling.max_replicas)
+    """What a person lowered is lowered once it is known who can be spared."""
+    if pool.stopped:
+        return 0
+    size = max(last.size, least(pool))
+    return size if is_fixed(pool) else min(size, pool.spec.autoscaling.max_replicas)
 
 
 def _step(
     world: World, placement: Placement, pool: PoolSeen, last: PoolMemory, target: Size
 ) -> tuple[PoolMemory, tuple[str, ...]]:
     """The next size, after bounds, stabilization, step limits and care for what would leave."""
-    size = _within_bounds(pool, last.size, target)
     auto = pool.spec.autoscaling
+    size = _within_bounds(pool, last.size, target)
     more_since = _since(last.more_since, world.now, target.workers > size)
     fewer_since = _since(last.fewer_since, world.now, target.workers < size)
     grow = _is_due(more_since, world.now, auto.scale_up.stabilization_seconds)

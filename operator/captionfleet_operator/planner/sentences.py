@@ -1,138 +1,189 @@
 """One sentence per model and per pool that says how things stand, with live numbers."""
 
+from collections.abc import Sequence
+
 from captionfleet.messages import Copy, CopyState
-from captionfleet_operator.planner.fitting import pool_refuses, pools_for
+from captionfleet.resources.model_status import FailureStatus
+from captionfleet.resources.pool import AutoscalingMode
+from captionfleet_operator.planner.fitting import pools_for
+from captionfleet_operator.planner.matching import Refusal, pool_refuses
 from captionfleet_operator.planner.memory import Memory
 from captionfleet_operator.planner.placement import Lack, Placement
+from captionfleet_operator.planner.proof import last_failure, status_before, waits_for_change
 from captionfleet_operator.planner.scaling import PoolPlan
-from captionfleet_operator.planner.world import ModelSeen, PoolSeen, WorkerSeen, World
+from captionfleet_operator.planner.seen import ModelSeen, PoolSeen, WorkerSeen
+from captionfleet_operator.planner.world import World
 
 _LONGEST_REASON = 300
+_RETRY = "; tried again in "
+_MOST_POOLS = 5
 
 
 def model_sentence(world: World, memory: Memory, placement: Placement, model: ModelSeen) -> str:
     """Why its tasks wait, or that they need not. Never empty."""
-    name = model.manifest.name
-    if model.spec.suspend:
-        return "suspended: set spec.suspend to false to go on"
+    if stopped := _stopped(model):
+        return stopped
     if refused := unplaceable(world, model):
-        return refused
+        return refused.sentence
     if model.queue_trouble:
         return f"its queue could not be declared: {model.queue_trouble}"
-    if ready := world.copies_of(name, CopyState.READY):
+    copies = world.copies_of(model.name)
+    if ready := [each for each in copies if each[1].state == CopyState.READY]:
         return _ready(model, ready)
     if not world.settled:
-        return "the operator has just connected and listens before it acts"
-    for states, tell in (
-        ((CopyState.LOADING,), _loading),
-        ((CopyState.DOWNLOADING,), _downloading),
-        ((CopyState.FAILED,), _failed),
-        ((CopyState.UNLOADING,), _unloading),
+        return world.broker_trouble or "the operator has just connected and listens before it acts"
+    for state, tell in (
+        (CopyState.LOADING, _loading),
+        (CopyState.DOWNLOADING, _downloading),
+        (CopyState.FAILED, _failed),
     ):
-        if found := world.copies_of(name, *states):
-            return tell(world, memory, *found[0])
+        if found := next((each for each in copies if each[1].state == state), None):
+            return tell(memory, model, *found)
+    if copies:
+        again = "when its place is free" if world.total(model.name) else "when pictures wait"
+        return f"unloading on {copies[0][0].id}; it loads again {again}"
     return _not_there(world, memory, placement, model)
 
 
-def unplaceable(world: World, model: ModelSeen) -> str:
-    """Why no pool can ever run the model as things stand; empty if one can."""
+def steady_sentence(world: World, model: ModelSeen, sentence: str) -> str:
+    """The same for status, without a count-down: lastFailure has the time of the next try."""
+    failed = any(copy.state == CopyState.FAILED for _, copy in world.copies_of(model.name))
+    return sentence.partition(_RETRY)[0] if failed else sentence
+
+
+def unplaceable(world: World, model: ModelSeen) -> Refusal | None:
+    """Why no pool can ever run the model as things stand."""
     if pools_for(world, model):
-        return ""
+        return None
+    if model.claim and not world.kubernetes:
+        sentence = (
+            f"source.volume.claimName {model.claim} needs Kubernetes: remove it, and let "
+            "source.volume.path name a folder of this machine"
+        )
+        return Refusal("VolumeNotMounted", sentence)
     if not world.pools:
-        return "there is no pool of workers: apply a CaptionWorkerPool"
-    reasons = [
-        f"{name} {'is suspended' if pool.spec.suspend else f'refuses: {refusal}'}"
-        for name, pool in sorted(world.pools.items())
-        if (refusal := pool_refuses(model, pool)) or pool.spec.suspend
-    ]
-    return f"no pool takes this model: {'; '.join(reasons)}"
+        sentence = "there is no pool of workers: apply a CaptionWorkerPool"
+        return Refusal("NoMatchingPool", sentence)
+    return _refused_by_all(world, model)
 
 
 def pool_sentence(world: World, pool: PoolSeen, plan: PoolPlan) -> str:
-    if pool.spec.suspend and not pool.own:
-        return "suspended"
-    heard = [w for w in world.workers.values() if w.pool == pool.name and w.open]
+    if pool.stopped and not pool.own:
+        return "being deleted" if pool.deleted else "suspended"
+    heard = [worker for worker in world.workers_of(pool.name) if worker.open]
     unheard = _unheard(world, pool)
     leaving = sum(own.draining for own in pool.own) + len(plan.drain)
     parts = [_count(len(heard), "worker")]
     if unheard:
-        parts.append(f"{len(unheard)} starting ({_youngest(unheard)} s)")
+        # While something is wrong, how long it lasts is no news.
+        age = "" if pool.trouble else f" ({_youngest(unheard)} s)"
+        parts.append(f"{len(unheard)} starting{age}")
     if leaving:
         parts.append(f"{leaving} finishing what they hold and leaving")
-    if plan.work_seconds >= 1:
-        parts.append(f"{plan.work_seconds / max(len(heard), 1):.0f} s of work for each")
+    if plan.measured_seconds >= 1:
+        parts.append(f"{plan.measured_seconds / max(len(heard), 1):.0f} s of work for each")
     if pool.trouble:
         parts.append(pool.trouble)
     return "; ".join(parts)
 
 
+def _stopped(model: ModelSeen) -> str:
+    if model.deleted:
+        return "it is being deleted"
+    return "suspended: set spec.suspend to false to go on" if model.stopped else ""
+
+
+def _refused_by_all(world: World, model: ModelSeen) -> Refusal:
+    refusals = [
+        (name, pool, pool_refuses(model, pool)) for name, pool in sorted(world.pools.items())
+    ]
+    unmounted = [name for name, _, why in refusals if why and why.reason == "VolumeNotMounted"]
+    if unmounted:
+        named = _first(unmounted, " or ")
+        sentence = f"no pool mounts the claim {model.claim}: add it to spec.volumes of pool {named}"
+        return Refusal("VolumeNotMounted", sentence)
+    reasons = [
+        f"{name} {_why_not(pool, why)}" for name, pool, why in refusals if why or pool.stopped
+    ]
+    sentence = f"no pool takes this model: {_first(reasons, '; ')}"
+    return Refusal("NoMatchingPool", sentence)
+
+
+def _why_not(pool: PoolSeen, refusal: Refusal | None) -> str:
+    if pool.deleted:
+        return "is being deleted"
+    if pool.stopped or refusal is None:
+        return "is suspended"
+    return f"refuses: {refusal.sentence}"
+
+
+def _first(parts: Sequence[str], between: str) -> str:
+    more = len(parts) - _MOST_POOLS
+    return between.join(parts[:_MOST_POOLS]) + (f" and {more} more" if more > 0 else "")
+
+
 def _ready(model: ModelSeen, ready: list[tuple[WorkerSeen, Copy]]) -> str:
-    workers = ", ".join(worker.id for worker, _ in ready)
+    workers = _first([worker.id for worker, _ in ready], ", ")
     medians = [copy.median_seconds for _, copy in ready if copy.median_seconds]
     speed = f", {short(min(medians))} s per picture" if medians else ""
     old = all(copy.fingerprint != model.fingerprint for _, copy in ready)
     return f"ready on {workers}{speed}" + (", with the spec before the last change" if old else "")
 
 
-def _loading(world: World, memory: Memory, worker: WorkerSeen, copy: Copy) -> str:
+def _loading(memory: Memory, model: ModelSeen, worker: WorkerSeen, copy: Copy) -> str:
     so_far = round(copy.state_seconds + worker.silent_seconds)
-    expected = copy.load_seconds or _load_seconds(memory, copy.model)
+    expected = copy.load_seconds or status_before(memory, model).performance.load_seconds
     about = f" of about {round(expected)} s" if expected else " so far"
     told = f" ({copy.message})" if copy.message else ""
     return f"loading on {worker.id}, {so_far} s{about}{told}"
 
 
-def _load_seconds(memory: Memory, model: str) -> float | None:
-    status = memory.model_statuses.get(model)
-    return status.performance.load_seconds if status else None
-
-
-def _downloading(world: World, memory: Memory, worker: WorkerSeen, copy: Copy) -> str:
+def _downloading(memory: Memory, model: ModelSeen, worker: WorkerSeen, copy: Copy) -> str:
     seconds = round(copy.state_seconds + worker.silent_seconds)
     return f"downloading on {worker.id}: {copy.message or f'{seconds} s so far'}"
 
 
-def _failed(world: World, memory: Memory, worker: WorkerSeen, copy: Copy) -> str:
+def _failed(memory: Memory, model: ModelSeen, worker: WorkerSeen, copy: Copy) -> str:
     what = (copy.message or copy.reason or "no reason was given")[:_LONGEST_REASON]
     if copy.retry_in_seconds is None:
         return f"failed on {worker.id}: {what}"
     left = max(0, round(copy.retry_in_seconds - worker.silent_seconds))
-    return f"failed on {worker.id}: {what}; tried again in {left} s"
-
-
-def _unloading(world: World, memory: Memory, worker: WorkerSeen, copy: Copy) -> str:
-    return f"unloading on {worker.id}; it loads again when pictures wait"
+    return f"failed on {worker.id}: {what}{_RETRY}{left} s"
 
 
 def _not_there(world: World, memory: Memory, placement: Placement, model: ModelSeen) -> str:
     """No worker has a copy in any state."""
-    name = model.manifest.name
-    for worker, models in sorted(placement.loaded.items()):
-        if name in models:
-            return f"about to load on {worker}"
-    wait = placement.waits.get(name)
-    if wait and wait.lack == Lack.WORKER:
-        return _starting(world, world.pools[wait.pool])
+    if holders := placement.books.holding(model.name):
+        return f"about to load on {holders[0].id}"
+    wait, goal = placement.waits.get(model.name), placement.goals[model.name]
     if wait:
-        return wait.sentence
-    status = memory.model_statuses.get(name)
-    if status and status.last_failure:
-        failure = status.last_failure
-        return f"failed on {failure.worker}: {failure.message}; tried again when pictures wait"
-    return "not loaded: it loads when pictures wait"
+        starts = wait.lack == Lack.WORKER
+        why = _starting(world, world.pools[wait.pool]) if starts else wait.sentence
+        return f"waits to be proven: {why}" if goal.proof else why
+    if failure := last_failure(memory, model):
+        what = failure.message[:_LONGEST_REASON]
+        when = _next_try(model, failure, proof=goal.proof)
+        return f"failed on {failure.worker}: {what}; tried again when {when}"
+    return "waits to be proven" if goal.proof else "not loaded: it loads when pictures wait"
+
+
+def _next_try(model: ModelSeen, failure: FailureStatus, *, proof: bool) -> str:
+    if waits_for_change(model, failure):
+        return "its spec changes or pictures wait"
+    return "its pool has a worker or pictures wait" if proof else "pictures wait"
 
 
 def _starting(world: World, pool: PoolSeen) -> str:
-    if unheard := _unheard(world, pool):
-        return f"starting a worker in pool {pool.name} ({_youngest(unheard)} s)"
     if pool.trouble:
         return pool.trouble
-    silent = [
-        w for w in world.workers.values() if w.pool == pool.name and not w.fresh and not w.draining
-    ]
+    if unheard := _unheard(world, pool):
+        return f"starting a worker in pool {pool.name} ({_youngest(unheard)} s)"
+    silent = [w for w in world.workers_of(pool.name) if not w.fresh and not w.draining]
     if silent:
         worker = min(silent, key=lambda w: w.silent_seconds)
         return f"worker {worker.id} has not been heard for {round(worker.silent_seconds)} s"
+    if pool.spec.replicas == 0 and pool.spec.autoscaling.mode != AutoscalingMode.BUILTIN:
+        return f"spec.replicas of pool {pool.name} is 0: set it to 1 or more"
     return f"waiting for a worker in pool {pool.name}"
 
 

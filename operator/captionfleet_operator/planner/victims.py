@@ -3,7 +3,8 @@
 from captionfleet_operator.planner.fitting import worker_takes
 from captionfleet_operator.planner.placement import Placement
 from captionfleet_operator.planner.rooms import Room
-from captionfleet_operator.planner.world import OwnWorker, PoolSeen, World
+from captionfleet_operator.planner.seen import OwnWorker, PoolSeen
+from captionfleet_operator.planner.world import World
 
 
 def victims(
@@ -13,13 +14,15 @@ def victims(
 
     Unless forced, a worker stays if a pinned or demanded model would have no place without it.
     """
+    if count <= 0:
+        return ()
     chosen: list[str] = []
-    rooms = {room.id: room for room in placement.rooms}
+    rooms = {room.id: room for room in placement.books.rooms}
     for own in sorted(pool.staying, key=lambda own: _loss(world, placement, own)):
-        if len(chosen) == max(count, 0):
+        if len(chosen) == count:
             break
         room = rooms.get(own.id)
-        others = [r for r in placement.rooms if r.id != own.id and r.id not in chosen]
+        others = [r for r in placement.books.rooms if r.id != own.id and r.id not in chosen]
         if forced or room is None or _can_do_without(world, placement, room, others):
             chosen.append(own.id)
     return tuple(chosen)
@@ -47,8 +50,10 @@ def _can_do_without(world: World, placement: Placement, leaver: Room, others: li
     """Every copy that is wanted here is enough elsewhere, or fits elsewhere without eviction."""
     moving: dict[str, list[str]] = {}
     for name in sorted(leaver.keeping):
+        goal = placement.goals[name]
         elsewhere = sum(name in room.keeping for room in others)
-        if elsewhere >= min(placement.goals[name].copies, max(1, world.models[name].floor)):
+        enough = min(goal.copies, max(1, world.models[name].floor))
+        if goal.failed or elsewhere >= enough:
             continue
         home = next((room for room in others if _takes(world, room, leaver, name, moving)), None)
         if home is None:

@@ -1,119 +1,12 @@
-"""What the planner is told: everything seen at one moment, as plain data."""
+"""What the planner is told: everything seen at one moment, as plain data, and indexes over it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from captionfleet.messages import Copy, CopyState, Heartbeat, ModelDemand
-from captionfleet.resources import ModelManifest, ModelSpec, PoolManifest, PoolSpec
-from captionfleet.resources.model import Residency, ResidencyPolicy
-
-FRESH_SECONDS = 10.0
-"""A worker unheard for longer gets no new copies."""
-
-
-@dataclass(frozen=True)
-class ModelSeen:
-    """A model of the catalog."""
-
-    manifest: ModelManifest
-    fingerprint: str
-    weight_bytes: int | None = None
-    """Size of its weight files, if somebody could look."""
-    queue_trouble: str = ""
-    """Why its queues could not be declared."""
-
-    @property
-    def spec(self) -> ModelSpec:
-        return self.manifest.spec
-
-    @property
-    def residency(self) -> Residency:
-        return self.manifest.spec.residency
-
-    @property
-    def fetched(self) -> bool:
-        """Its files come over the network."""
-        source = self.manifest.spec.source
-        return source is not None and source.hugging_face is not None
-
-    @property
-    def floor(self) -> int:
-        """Copies that are kept even without demand, and never evicted."""
-        pinned = self.residency.policy == ResidencyPolicy.PINNED
-        return self.residency.min_copies if pinned and not self.spec.suspend else 0
-
-
-@dataclass(frozen=True)
-class OwnWorker:
-    """A worker that we started and that still runs."""
-
-    id: str
-    age_seconds: float
-    draining: bool = False
-
-
-@dataclass(frozen=True)
-class PoolSeen:
-    """A pool of the catalog and the workers we started for it."""
-
-    manifest: PoolManifest
-    own: tuple[OwnWorker, ...] = ()
-    trouble: str = ""
-    """Why a wanted worker does not run, as a sentence."""
-    trouble_reason: str = ""
-    """The same as one word, for programs."""
-    shares_memory: bool = True
-    """Its workers share one machine: another worker brings no memory."""
-
-    @property
-    def name(self) -> str:
-        return self.manifest.name
-
-    @property
-    def spec(self) -> PoolSpec:
-        return self.manifest.spec
-
-    @property
-    def staying(self) -> tuple[OwnWorker, ...]:
-        return tuple(worker for worker in self.own if not worker.draining)
-
-
-@dataclass(frozen=True)
-class WorkerSeen:
-    """A worker as last heard."""
-
-    heartbeat: Heartbeat
-    silent_seconds: float = 0.0
-    own: bool = True
-    draining: bool = False
-
-    @property
-    def id(self) -> str:
-        return self.heartbeat.worker
-
-    @property
-    def pool(self) -> str:
-        return self.heartbeat.pool
-
-    @property
-    def fresh(self) -> bool:
-        return self.silent_seconds <= FRESH_SECONDS
-
-    @property
-    def open(self) -> bool:
-        """New copies may be placed here."""
-        return self.fresh and not self.draining
-
-    @cached_property
-    def copies(self) -> dict[str, Copy]:
-        return {copy.model: copy for copy in self.heartbeat.copies}
-
-    @property
-    def memory_domain(self) -> str:
-        """Workers of one domain share memory: those of one host, or of one GPU."""
-        beat = self.heartbeat
-        return f"{beat.host}/{beat.device_name}" if beat.device == "GPU" else beat.host
+from captionfleet.messages import Copy, CopyState, ModelDemand
+from captionfleet_operator.planner.matching import Takers, takers
+from captionfleet_operator.planner.seen import ModelSeen, PoolSeen, WorkerSeen
 
 
 @dataclass(frozen=True)
@@ -142,16 +35,56 @@ class World:
         demand = self.demand.get(model)
         return demand.total if demand else 0
 
-    def copies_of(self, model: str, *states: CopyState) -> list[tuple[WorkerSeen, Copy]]:
+    def copies_of(self, model: str, *states: CopyState) -> Sequence[tuple[WorkerSeen, Copy]]:
         """Copies on fresh workers in one of these states (all, if none is named), by worker id."""
-        return [
-            (worker, copy)
-            for _, worker in sorted(self.workers.items())
-            if worker.fresh and (copy := worker.copies.get(model))
-            if not states or copy.state in states
-        ]
+        there = self._copies.get(model, ())
+        return [each for each in there if each[1].state in states] if states else there
 
+    def workers_of(self, pool: str) -> Sequence[WorkerSeen]:
+        """Every worker of a pool, by id."""
+        return self._workers_of.get(pool, ())
 
-def at_work(copy: Copy) -> bool:
-    """It had work within the last second. Between two batches a copy is not idle."""
-    return copy.state == CopyState.READY and copy.idle_seconds < 1
+    def cached_on(self, model: str) -> Sequence[str]:
+        """Workers that have its files, by id."""
+        return self._cached_on.get(model, ())
+
+    @cached_property
+    def takers(self) -> Mapping[str, Takers]:
+        """Model -> the pools that take it."""
+        return takers(self.models, self.pools, kubernetes=self.kubernetes)
+
+    @cached_property
+    def pins(self) -> Mapping[str, Sequence[ModelSeen]]:
+        """Pool -> pinned models that count on it, by name: the first pool that takes each."""
+        found: dict[str, list[ModelSeen]] = {}
+        for name, model in sorted(self.models.items()):
+            if model.floor and (pools := self.takers[name].pools):
+                found.setdefault(pools[0].name, []).append(model)
+        return found
+
+    @cached_property
+    def by_id(self) -> Sequence[WorkerSeen]:
+        return [worker for _, worker in sorted(self.workers.items())]
+
+    @cached_property
+    def _copies(self) -> Mapping[str, list[tuple[WorkerSeen, Copy]]]:
+        found: dict[str, list[tuple[WorkerSeen, Copy]]] = {}
+        for worker in self.by_id:
+            for name, copy in worker.copies.items() if worker.fresh else ():
+                found.setdefault(name, []).append((worker, copy))
+        return found
+
+    @cached_property
+    def _workers_of(self) -> Mapping[str, list[WorkerSeen]]:
+        found: dict[str, list[WorkerSeen]] = {}
+        for worker in self.by_id:
+            found.setdefault(worker.pool, []).append(worker)
+        return found
+
+    @cached_property
+    def _cached_on(self) -> Mapping[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for worker in self.by_id:
+            for name in worker.heartbeat.cached:
+                found.setdefault(name, []).append(worker.id)
+        return found

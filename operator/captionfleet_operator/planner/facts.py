@@ -1,0 +1,233 @@
+"""What the status of a model is made from: gathered anew each turn, cheap, and comparable.
+
+The same facts give the same status, so a model at rest costs no more than this. Numbers are
+rounded here, so that noise is no change.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from captionfleet.messages import Copy, CopyState, ModelDemand
+from captionfleet.resources import ModelStatus
+from captionfleet.resources.model_status import FailureStatus
+from captionfleet_operator.planner.matching import Refusal
+from captionfleet_operator.planner.memory import Memory
+from captionfleet_operator.planner.placement import Lack, Placement
+from captionfleet_operator.planner.proof import status_before
+from captionfleet_operator.planner.seen import ModelSeen, WorkerSeen
+from captionfleet_operator.planner.sentences import steady_sentence, unplaceable
+from captionfleet_operator.planner.speed import rate
+from captionfleet_operator.planner.world import World
+
+_LONGEST_MESSAGE = 1000
+_NO_DEMAND = ModelDemand()
+Copies = Sequence[tuple[WorkerSeen, Copy]]
+
+
+class CopyFacts(NamedTuple):
+    worker: str
+    device: str
+    state: CopyState
+    current: bool
+    """Made from the present spec."""
+    revision: str | None
+    message: str
+    consuming: bool
+    memory_bytes: int | None
+    load_seconds: float | None
+    median_seconds: float | None
+
+
+class Obstacle(NamedTuple):
+    """Why it is not placed."""
+
+    reason: str
+    lasting: bool
+    """Nothing will change by itself: its pool cannot start workers."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    name: str
+    generation: int
+    fingerprint: str
+    source: str
+    suspended: bool
+    deleted: bool
+    queue_trouble: str
+    refused: Refusal | None
+    copies: tuple[CopyFacts, ...]
+    desired: int
+    placed: int
+    """Workers that were told to load it."""
+    cached_on: tuple[str, ...]
+    pending: int
+    released: int
+    wait_seconds: int | None
+    images_per_second: float | None
+    obstacle: Obstacle | None
+    proven: str | None
+    """Fingerprint that passed its smoke test last."""
+    proof: bool
+    """It is loaded for the proof alone."""
+    failure: FailureStatus | None
+    sentence: str
+
+    @property
+    def is_proven(self) -> bool:
+        return self.proven == self.fingerprint
+
+    def count(self, *states: CopyState) -> int:
+        return sum(copy.state in states for copy in self.copies)
+
+    @property
+    def loaded(self) -> int:
+        return self.count(CopyState.READY)
+
+    @property
+    def loading(self) -> int:
+        return self.count(CopyState.LOADING, CopyState.DOWNLOADING)
+
+    @property
+    def up_to_date(self) -> bool:
+        """A copy of the present spec is ready."""
+        return any(copy.current and copy.state == CopyState.READY for copy in self.copies)
+
+
+def gather(
+    world: World, memory: Memory, placement: Placement, model: ModelSeen, sentence: str
+) -> Facts:
+    name = model.name
+    copies = world.copies_of(name)
+    demand = world.demand.get(name, _NO_DEMAND)
+    speed = rate(world, memory, name)
+    ready = sum(copy.state == CopyState.READY for _, copy in copies)
+    placed, goal = placement.count(name), placement.goals[name]
+    return Facts(
+        name=name,
+        generation=model.manifest.metadata.generation,
+        fingerprint=model.fingerprint,
+        source=_source(model),
+        suspended=model.spec.suspend,
+        deleted=model.deleted,
+        queue_trouble=model.queue_trouble,
+        refused=unplaceable(world, model),
+        copies=tuple(_copy(model, worker, copy) for worker, copy in copies),
+        desired=max(goal.copies, placed),
+        placed=placed,
+        cached_on=tuple(world.cached_on(name)),
+        pending=demand.pending,
+        released=demand.released,
+        wait_seconds=_wait_seconds(demand.total, speed, max(ready, 1)),
+        images_per_second=rounded(speed),
+        obstacle=_obstacle(world, placement, name),
+        proven=memory.proven.get(name),
+        proof=goal.proof,
+        failure=_failure(world, model, copies, status_before(memory, model)),
+        sentence=steady_sentence(world, model, sentence),
+    )
+
+
+def timestamp(seconds: float) -> str:
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat()
+
+
+def rounded(number: float | None) -> float | None:
+    """Two significant digits."""
+    return None if number is None else float(f"{number:.2g}")
+
+
+def _copy(model: ModelSeen, worker: WorkerSeen, copy: Copy) -> CopyFacts:
+    return CopyFacts(
+        worker=worker.id,
+        device=worker.heartbeat.device,
+        state=copy.state,
+        current=copy.fingerprint == model.fingerprint,
+        revision=copy.revision,
+        message=(copy.message or "")[:_LONGEST_MESSAGE],
+        consuming=copy.consuming,
+        memory_bytes=_megabytes(copy.memory_bytes),
+        load_seconds=rounded(copy.load_seconds or None),
+        median_seconds=rounded(copy.median_seconds or None),
+    )
+
+
+def _megabytes(size: int | None) -> int | None:
+    """Rounded to 16 MB."""
+    return None if size is None else round(size / 2**24) * 2**24
+
+
+def _source(model: ModelSeen) -> str:
+    source, custom = model.spec.source, model.spec.custom
+    parts = []
+    if custom:
+        parts.append(f"custom {custom.entrypoint}")
+    if source and source.hugging_face:
+        parts.append(f"{source.hugging_face.repo}@{source.hugging_face.revision}")
+    if source and source.volume:
+        claim = f"{source.volume.claim_name}:" if source.volume.claim_name else ""
+        parts.append(f"{claim}{source.volume.path}")
+    return " with ".join(parts)
+
+
+def _wait_seconds(total: int, speed: float | None, copies: int) -> int | None:
+    if not total:
+        return 0
+    return round(total / (speed * copies)) if speed else None
+
+
+def _obstacle(world: World, placement: Placement, name: str) -> Obstacle | None:
+    wait = placement.waits.get(name)
+    if wait is None:
+        return None
+    pool = world.pools[wait.pool]
+    if wait.lack == Lack.WORKER and pool.trouble:
+        return Obstacle(pool.trouble_reason or "WorkerTrouble", lasting=True)
+    return Obstacle(wait.lack.value, lasting=False)
+
+
+def _failure(
+    world: World, model: ModelSeen, copies: Copies, before: ModelStatus
+) -> FailureStatus | None:
+    """The failed copy that is there, else the last failure of this spec until a copy is ready."""
+    last = before.last_failure
+    for worker, copy in copies:
+        if copy.state == CopyState.FAILED and copy.fingerprint == model.fingerprint:
+            return _steady(_told(world, worker, copy), last)
+    if last is None or last.fingerprint != model.fingerprint:
+        return None
+    return None if any(copy.state == CopyState.READY for _, copy in copies) else last
+
+
+def _told(world: World, worker: WorkerSeen, copy: Copy) -> FailureStatus:
+    heard_at = world.now - worker.silent_seconds
+    retry_in = copy.retry_in_seconds
+    return FailureStatus(
+        reason=copy.reason or "Failed",
+        message=(copy.message or "no reason was given")[:_LONGEST_MESSAGE],
+        worker=worker.id,
+        time=timestamp(heard_at - copy.state_seconds),
+        next_retry_time=None if retry_in is None else timestamp(heard_at + retry_in),
+        retriable=copy.retriable,
+        fingerprint=copy.fingerprint,
+    )
+
+
+def _steady(failure: FailureStatus, before: FailureStatus | None) -> FailureStatus:
+    """The same failure seen again: a second more or less in its times is no news."""
+    if before is None:
+        return failure
+    times = {"time": failure.time, "next_retry_time": failure.next_retry_time}
+    if before.model_copy(update=times) != failure:
+        return failure
+    if _apart(failure.time, before.time) or _apart(failure.next_retry_time, before.next_retry_time):
+        return failure
+    return before
+
+
+def _apart(one: str | None, other: str | None) -> bool:
+    if one is None or other is None:
+        return one != other
+    return abs((datetime.fromisoformat(one) - datetime.fromisoformat(other)).total_seconds()) > 3
