@@ -1,6 +1,6 @@
 # The cluster's certificate authority, its members' certificates and their kubeconfigs.
 # shellcheck shell=bash
-make_certificates() {
+make_certificates() { # make_certificates [node]
   mkdir -p "$pki" && chmod 700 "$pki"
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj /CN=cluster-ca \
     -keyout "$pki/ca.key" -out "$pki/ca.crt" 2>/dev/null
@@ -13,24 +13,26 @@ make_certificates() {
   certificate front-proxy /CN=front-proxy &
   certificate kcm /CN=system:kube-controller-manager &
   certificate scheduler /CN=system:kube-scheduler &
-  certificate kubelet "/O=system:nodes/CN=system:node:$node_name" "DNS:$node_name,IP:$node_ip" &
-  certificate proxy /CN=system:kube-proxy &
-  certificate dns /CN=system:coredns &
+  if [[ ${1-} ]]; then
+    certificate kubelet "/O=system:nodes/CN=system:node:$node_name" "DNS:$node_name,IP:$node_ip" &
+    certificate proxy /CN=system:kube-proxy &
+    certificate dns /CN=system:coredns &
+  fi
   wait
   make_kubeconfig admin "$server" "$kubeconfig"
   local member
   for member in kcm scheduler; do make_kubeconfig $member "$server" "$conf/$member.kubeconfig"; done
+  [[ ${1-} ]] || return 0
   for member in kubelet proxy dns; do
     make_kubeconfig $member "https://$host_ip:$api_port" "$conf/$member.kubeconfig"
   done
 }
 
 certificate() { # certificate NAME SUBJECT [NAMES]: a key and a certificate, signed by the authority
-  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "$2" \
-    -keyout "$pki/$1.key" -out "$pki/$1.csr" 2>/dev/null
-  openssl x509 -req -in "$pki/$1.csr" -CA "$pki/ca.crt" -CAkey "$pki/ca.key" -days 3650 \
-    -set_serial "0x$(openssl rand -hex 8)" -out "$pki/$1.crt" \
-    -extfile <(echo "extendedKeyUsage=serverAuth,clientAuth"; [[ -z ${3-} ]] || echo "subjectAltName=$3") 2>/dev/null
+  openssl req -x509 -CA "$pki/ca.crt" -CAkey "$pki/ca.key" -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+    -days 3650 -subj "$2" -keyout "$pki/$1.key" -out "$pki/$1.crt" \
+    -config <(printf '[req]\ndistinguished_name = name\n[name]\n') \
+    -addext "extendedKeyUsage = serverAuth,clientAuth" ${3:+-addext "subjectAltName = $3"} 2>/dev/null
 }
 
 make_kubeconfig() { # make_kubeconfig CERTIFICATE SERVER FILE
