@@ -24,8 +24,8 @@ log = structlog.get_logger()
 COALESCED_SECONDS = 0.5
 """Shortest time between two turns: a burst of changes is one change."""
 
-AfterTurn = Callable[[World, Plan, Memory, Memory], None]
-"""Told the world, the plan, and what was remembered before and after it."""
+AfterTurn = Callable[[World, Plan, Memory], None]
+"""Told the world, the plan, and what was remembered before it."""
 
 
 class Operator:
@@ -108,7 +108,7 @@ class Operator:
             self._statuses.want("CaptionModel", decided.model_statuses, models, world.now)
             self._statuses.want("CaptionWorkerPool", decided.pool_statuses, pools, world.now)
         async with _step("finish the turn"):
-            self._after_turn(world, decided, before, self._memory)
+            self._after_turn(world, decided, before)
 
 
 async def follow(catalog: Catalog, changed: Callable[[], None]) -> None:

@@ -64,6 +64,7 @@ class Observer:
             trouble=trouble.sentence,
             trouble_reason=trouble.reason,
             shares_memory=self._workers.shares_memory,
+            selector=self._workers.selector(manifest.name),
         )
 
     def _model(self, manifest: ModelManifest, queue_trouble: str) -> ModelSeen:

@@ -29,6 +29,9 @@ class Workers(Protocol):
 
     def of_pool(self, pool: str, now: float) -> tuple[OwnWorker, ...]: ...
 
+    def selector(self, pool: str) -> str:
+        """Labels of the pool's pods as text; empty where workers are no pods."""
+
     def trouble(self, pool: str, now: float) -> Trouble: ...
 
     def act(self, world: World, plan: Plan) -> None:

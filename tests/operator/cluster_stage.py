@@ -1,6 +1,7 @@
 """A real operator process on a real API server and broker; workers are processes that only talk."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from tests.cluster.audit import Request
 from tests.cluster.clusters import Cluster
 from tests.operator.running import FAKES, Ear
 
-from captionfleet.broker.link import Link
+from captionfleet.broker.link import Link, NotConfirmed
 from captionfleet.broker.names import Names
 from captionfleet.messages import Demand, ModelDemand
 from captionfleet.resources import API_VERSION
@@ -90,11 +91,22 @@ class Stage:
         return (self.folder / "operator.log").read_text()
 
     def door(self, path: str) -> str:
-        """What the last operator that opened its port answers."""
-        ports = [line.split("port=")[1].split()[0] for line in self.log().splitlines()
-                 if "doors open" in line]  # fmt: skip
+        """What the last operator answers; empty while its port is not open."""
+        ports = [
+            line.split("port=")[1].split()[0]
+            for line in self.log().splitlines()
+            if "doors open" in line
+        ]
+        if len(ports) < len(self.operators):
+            return ""
         with urllib.request.urlopen(f"http://127.0.0.1:{ports[-1]}{path}") as answer:
             return str(answer.read().decode())
+
+    def metric(self, name: str) -> float:
+        """The first sample of that name; 0 while there is none."""
+        lines = self.door("/metrics").splitlines()
+        samples = [line for line in lines if line.startswith(name) and line[len(name)] in " {"]
+        return float(samples[0].split()[-1]) if samples else 0.0
 
     def end(self) -> int:
         """SIGTERM to the last operator; returns its exit status."""
@@ -116,11 +128,17 @@ class Stage:
         """Have every pod talk as its worker would, and nobody without a pod."""
         pods = self.pods(pool)
         for worker in set(self.workers) - set(pods):
-            self.workers.pop(worker).terminate()
+            self.retire(worker)
         for pod in pods:
             if pod not in self.workers:
                 self.workers[pod] = self._worker(pod, pool)
         return pods
+
+    def retire(self, worker: str) -> None:
+        """It falls silent; its pod, if it has one, stays."""
+        process = self.workers.pop(worker)
+        process.kill()
+        process.wait()
 
     def _worker(self, pod: str, pool: str) -> subprocess.Popen[bytes]:
         who = {"CAPTIONFLEET_WORKER": pod, "CAPTIONFLEET_POOL": pool, "PYTHONPATH": str(FAKES)}
@@ -132,9 +150,10 @@ class Stage:
         while True:
             models = {name: ModelDemand(pending=total) for name, total in self.wanted.items()}
             demand = Demand(backend="test", models=models)
-            await self.link.publish(
-                self.names.demand, "", demand.encode(), persistent=False, mandatory=False
-            )
+            with contextlib.suppress(NotConfirmed):  # it is said again at once
+                await self.link.publish(
+                    self.names.demand, "", demand.encode(), persistent=False, mandatory=False
+                )
             await asyncio.sleep(0.2)
 
     # What the API server holds.

@@ -63,7 +63,7 @@ def test_a_field_of_ours_that_somebody_removed_is_drift() -> None:
 
 
 def test_the_servers_way_of_writing_an_amount_is_no_drift() -> None:
-    wish = {"resources": {"limits": {"cpu": "1000m", "memory": "1024Mi"}}}
+    wish: dict[str, Any] = {"resources": {"limits": {"cpu": "1000m", "memory": "1024Mi"}}}
     body = live(**wish)
     body["spec"]["template"]["spec"]["containers"][0]["resources"] = {
         "limits": {"cpu": "1", "memory": "1Gi"}

@@ -4,13 +4,13 @@ import asyncio
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any as Event
 
 import structlog
 
 from captionfleet.catalog.kubernetes_api import KubernetesAPI, KubernetesError, path_of
 from captionfleet.resources import API_VERSION, Manifest
 from captionfleet_operator.cluster.naming import MANAGER
+from captionfleet_operator.planner import Event
 
 log = structlog.get_logger()
 

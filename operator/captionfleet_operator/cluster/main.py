@@ -26,7 +26,7 @@ from captionfleet_operator.cluster.watching import (
 )
 from captionfleet_operator.cluster.workers import ClusterWorkers
 from captionfleet_operator.loop import Operator
-from captionfleet_operator.planner import Memory, Plan, World
+from captionfleet_operator.planner import Memory, Plan, World, events
 from captionfleet_operator.settings import OperatorSettings
 from captionfleet_operator.statuses import CLUSTER_NUMBERS_SECONDS, StatusWriter
 
@@ -112,16 +112,9 @@ class ClusterOperator:
         await self._lease.acquire()
         self._meters.leading.set(1)
         await self._read_first()
-        watching = kopf.operator(
-            registry=registry_for(self),
-            settings=settings_for(self._settings.identity),
-            namespaces=[self._namespace],
-            standalone=True,
-            stop_flag=self._stop,
-        )
         async with asyncio.TaskGroup() as tasks:
             for each in (
-                watching,
+                self._watch(),
                 self._lease.keep(),
                 self._operator.run(),
                 self._workers.run(),
@@ -129,6 +122,17 @@ class ClusterOperator:
                 read_now_and_then(self._read),
             ):
                 tasks.create_task(each)
+
+    async def _watch(self) -> None:
+        """kopf takes the signals over, so its end is ours."""
+        await kopf.operator(
+            registry=registry_for(self),
+            settings=settings_for(self._settings.identity),
+            namespaces=[self._namespace],
+            standalone=True,
+            stop_flag=self._stop,
+        )
+        self._stop.set()
 
     async def _read_first(self) -> None:
         """Nothing is decided before everything was seen once."""
@@ -161,8 +165,12 @@ class ClusterOperator:
 
     # What is told.
 
-    def _after_turn(self, world: World, plan: Plan, before: Memory, after: Memory) -> None:
+    def _after_turn(self, world: World, plan: Plan, before: Memory) -> None:
         self._meters.take(world, plan)
+        for event in events(world, before, plan):
+            resources = world.models if event.kind == MODEL.kind else world.pools
+            if about := resources.get(event.name):
+                self._announcer.announce(event, about.manifest)
 
     def _alive(self) -> Answer:
         """Never depends on the broker: a restart does not bring one back."""

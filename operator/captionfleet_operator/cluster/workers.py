@@ -13,7 +13,7 @@ from captionfleet_operator.cluster.deployment import Manifest
 from captionfleet_operator.cluster.drift import drifted
 from captionfleet_operator.cluster.kinds import BY_KIND, CHILDREN, CLAIM, DEPLOYMENT, POD
 from captionfleet_operator.cluster.mirror import Mirror
-from captionfleet_operator.cluster.naming import DELETION_COST, MANAGER
+from captionfleet_operator.cluster.naming import DELETION_COST, MANAGER, selector_text
 from captionfleet_operator.cluster.troubles import pool_trouble
 from captionfleet_operator.keyed_queue import KeyedQueue
 from captionfleet_operator.planner import OwnWorker, Plan, World
@@ -84,6 +84,9 @@ class ClusterWorkers:
             for pod in self.mirror.of_pool(pool, POD.kind)
             if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
         )
+
+    def selector(self, pool: str) -> str:
+        return selector_text(pool)
 
     def trouble(self, pool: str, now: float) -> Trouble:
         deployments = self.mirror.of_pool(pool, DEPLOYMENT.kind)

@@ -17,7 +17,7 @@ async def run_local(settings: OperatorSettings) -> None:
     workers = LocalWorkers(settings, catalog.custom)
     stale = StaleStatuses(settings.data.resolve() / "status")
 
-    def tidy(world: World, plan: Plan, before: Memory, after: Memory) -> None:
+    def tidy(world: World, plan: Plan, before: Memory) -> None:
         present = {"CaptionModel": world.models, "CaptionWorkerPool": world.pools}
         stale.remove(present, world.now)
 

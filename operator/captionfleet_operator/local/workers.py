@@ -63,6 +63,9 @@ class LocalWorkers:
     def pools(self) -> set[str]:
         return {record.pool for record in self._records.values()}
 
+    def selector(self, pool: str) -> str:
+        return ""
+
     def trouble(self, pool: str, now: float) -> Trouble:
         """Why a worker of the pool is down; empty if none is."""
         sentence = "; ".join(
