@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable
 from enum import Enum
 
-from captionfleet.broker.link import CONNECTION_TROUBLE, Link
+from captionfleet.broker.link import Link
 
 _LOOK_SECONDS = 1.0
 
@@ -42,19 +42,22 @@ async def _absent_for(link: Link, seconds: float) -> None:
     """Return once no broker has answered for `seconds`."""
     answered = time.monotonic()
     while (left := answered + seconds - time.monotonic()) > 0:
-        if await _answers(link, left):
+        # Never cancelled: a call to the broker that is given up halfway ends its connection.
+        looking = asyncio.create_task(_answers(link))
+        await asyncio.wait({looking}, timeout=left)
+        if looking.done() and looking.result():
             answered = time.monotonic()
         await asyncio.sleep(min(_LOOK_SECONDS, left))
 
 
-async def _answers(link: Link, seconds: float) -> bool:
+async def _answers(link: Link) -> bool:
     """Whether the broker does something for us: a connection may look alive long after its end."""
     if link.session is None:
         return False
     try:
-        async with asyncio.timeout(seconds), link.session.channel():
+        async with link.session.channel():
             return True
-    except CONNECTION_TROUBLE:
+    except Exception:  # the session ended meanwhile, in whatever way
         return False
 
 
