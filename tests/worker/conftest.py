@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.worker.stand_ins import Desk, Operator, Workshop, wanted
+from tests.worker.stand_ins import Api, Desk, Operator, Workshop, wanted
 
 from captionfleet.broker.link import Link, Session
 from captionfleet.broker.names import Names
@@ -41,6 +41,13 @@ async def desk(broker_url: str, session: Session, names: Names) -> AsyncIterator
         desk = Desk(own, session, names, "m")
         await desk.open()
         yield desk
+
+
+@pytest.fixture
+async def api(desk: Desk) -> Api:
+    api = Api(desk.link, desk.session, desk.names, desk.model)
+    await api.open()
+    return api
 
 
 @pytest.fixture

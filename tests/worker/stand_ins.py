@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
+from tests.conftest import eventually
+
 from captionfleet.broker.link import Delivery, Link, Session
 from captionfleet.broker.names import Names
 from captionfleet.broker.topology import declare_model_queues, declare_results_queue
@@ -162,6 +164,30 @@ class Desk:
     async def _take(self, delivery: Delivery) -> None:
         self.results.append(ResultMessage.model_validate(json.loads(delivery.body)))
         await delivery.ack()
+
+
+class Api(Desk):
+    """A desk that obeys: it releases again what is returned, or suspect."""
+
+    async def settle(self, pictures: Mapping[str, bytes]) -> dict[str, set[str]]:
+        """Wait until each task (id -> picture) has ended; id -> its captions and error codes."""
+        seen = 0
+        while set(self.ends()) != set(pictures):
+            await eventually(lambda seen=seen: len(self.results) > seen, seconds=60)  # type: ignore[misc]
+            fresh, seen = self.results[seen:], len(self.results)
+            for result in fresh:
+                if result.outcome in (Outcome.RETURNED, Outcome.SUSPECT):
+                    suspect = result.outcome == Outcome.SUSPECT
+                    await self.send(pictures[result.task], suspect=suspect, task=result.task)
+        return self.ends()
+
+    def ends(self) -> dict[str, set[str]]:
+        ends: dict[str, set[str]] = {}
+        for result in self.results:
+            if result.outcome in (Outcome.CAPTIONED, Outcome.FAILED):
+                said = str(result.text or result.error_code)
+                ends.setdefault(result.task, set()).add(said)
+        return ends
 
 
 class Operator:

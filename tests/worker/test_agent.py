@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import eventually
-from tests.worker.stand_ins import SPEC, Desk, Operator, Workshop, wanted
+from tests.worker.stand_ins import SPEC, Api, Desk, Operator, Workshop, wanted
 
 from captionfleet.broker.link import Session
 from captionfleet.broker.names import Names
-from captionfleet.messages import CopyState, ModelAssignment, Wanted
+from captionfleet.messages import CopyState, ModelAssignment, Outcome, Wanted
 from captionfleet_worker import watchdog
 from captionfleet_worker.agent import Agent
 from captionfleet_worker.device import Device
@@ -93,6 +93,29 @@ async def test_another_fingerprint_replaces_the_copy(
     await operator.assign({"m": wanted(fingerprint="f2")})
     await eventually(lambda: (c := operator.copy("m")) and c.fingerprint == "f2" and c.consuming)
     assert [engine.alive for engine in workshop.engines] == [False, True]
+
+
+async def test_new_specs_under_load_fail_and_lose_no_task(
+    agent: Agent, operator: Operator, api: Api, workshop: Workshop
+) -> None:
+    pictures: dict[str, bytes] = {}
+    await operator.assign({"m": wanted(fingerprint="f0")})
+    for number in range(1, 4):
+        await eventually(lambda: operator.serves("m"))
+        workshop.gate.clear()
+        fresh = [f"{number}-{each}".encode() for each in range(10)]
+        pictures |= dict(zip(await api.send(*fresh), fresh, strict=True))
+        await eventually(lambda: operator.last.running and len(operator.last.held) > 4)
+        operator.heartbeats.clear()
+        await operator.assign({"m": wanted(fingerprint=f"f{number}")})
+        await eventually(lambda: operator.state("m") == CopyState.UNLOADING)
+        workshop.gate.set()
+    ends = await api.settle(pictures)
+    assert ends == {task: {f"a {picture.decode()}"} for task, picture in pictures.items()}
+    await eventually(lambda: (c := operator.copy("m")) and c.fingerprint == "f3")
+    fingerprints = {each.fingerprint for each in api.results if each.outcome == Outcome.CAPTIONED}
+    assert len(fingerprints) > 1, "what ran was finished by the copy that ran it"
+    assert len(workshop.engines) == 4
 
 
 async def test_work_in_hand_goes_back_when_its_model_is_unloaded(

@@ -14,10 +14,9 @@ import pytest
 from PIL import Image
 from tests.conftest import SHAPES, eventually
 from tests.worker.processes import PATIENT_SPEC, WorkerProcess, worker_process
-from tests.worker.stand_ins import Desk, Operator, wanted
+from tests.worker.stand_ins import Api, Desk, Operator, wanted
 
 from captionfleet.broker.names import Names
-from captionfleet.messages import Outcome
 from captionfleet_worker.main import main
 
 SHAPES_SPEC = {
@@ -43,38 +42,6 @@ def worker(
 ) -> Iterator[WorkerProcess]:
     with worker_process(broker_url, names, tmp_path / "worker") as worker:
         yield worker
-
-
-class Api(Desk):
-    """A desk that obeys: it releases again what is returned, or suspect."""
-
-    async def settle(self, tasks: dict[str, str]) -> dict[str, set[str]]:
-        """Wait until each task (id -> color) has ended; id -> all its captions and error codes."""
-        seen = 0
-        while set(self.ends()) != set(tasks):
-            await eventually(lambda seen=seen: len(self.results) > seen, seconds=60)  # type: ignore[misc]
-            fresh, seen = self.results[seen:], len(self.results)
-            for result in fresh:
-                if result.outcome in (Outcome.RETURNED, Outcome.SUSPECT):
-                    suspect = result.outcome == Outcome.SUSPECT
-                    picture = plain(tasks[result.task])
-                    await self.send(picture, suspect=suspect, task=result.task)
-        return self.ends()
-
-    def ends(self) -> dict[str, set[str]]:
-        ends: dict[str, set[str]] = {}
-        for result in self.results:
-            if result.outcome in (Outcome.CAPTIONED, Outcome.FAILED):
-                said = str(result.text or result.error_code)
-                ends.setdefault(result.task, set()).add(said)
-        return ends
-
-
-@pytest.fixture
-async def api(desk: Desk) -> Api:
-    api = Api(desk.link, desk.session, desk.names, desk.model)
-    await api.open()
-    return api
 
 
 async def serving(operator: Operator, spec: dict[str, Any]) -> None:
@@ -175,7 +142,7 @@ async def test_an_aborting_model_costs_one_picture_only(
     expected = {
         task: {"crashes_the_model" if color == RED else color} for task, color in tasks.items()
     }
-    assert await api.settle(tasks) == expected
+    assert await api.settle({task: plain(color) for task, color in tasks.items()}) == expected
     assert worker.ended is None
 
 
@@ -188,7 +155,9 @@ async def test_a_killed_engine_costs_nothing(
     worker.engines[0].kill()
     worker.go()
     tasks = dict(zip(ids, colors(6), strict=True))
-    assert await api.settle(tasks) == {task: {color} for task, color in tasks.items()}
+    assert await api.settle({task: plain(color) for task, color in tasks.items()}) == {
+        task: {color} for task, color in tasks.items()
+    }
 
 
 async def test_sigterm_in_mid_batch_loses_nothing_and_exits_0(
@@ -275,7 +244,7 @@ async def test_a_death_at_a_fault_point_loses_and_crosses_nothing(
         heir.go()
         operator.heartbeats.clear()
         await serving(operator, PATIENT_SPEC)
-        ends = await api.settle(tasks)
+        ends = await api.settle({task: plain(color) for task, color in tasks.items()})
     assert ends == {task: {color} for task, color in tasks.items()}
 
 
