@@ -128,16 +128,23 @@ def test_helm_test_asks_any_model_unless_one_is_named(helm: Helm, zero_values: R
     assert (env["MODEL"]["value"], env["SECONDS_TO_WAIT"]["value"]) == ("mine", "10")
 
 
-def test_the_uninstall_hook_ends_in_time_and_leaves_nothing(zero_values: Rendered) -> None:
+def test_the_uninstall_hook_ends_in_time(zero_values: Rendered) -> None:
     job = zero_values.one("Job", "captionfleet-uninstall")
     assert job["spec"]["activeDeadlineSeconds"] == 90
     hooks = [each for each in zero_values.documents if _hook(each) == "pre-delete"]
     assert [each["kind"] for each in hooks] == ["ServiceAccount", "Role", "RoleBinding", "Job"]
     weights = [int(each["metadata"]["annotations"]["helm.sh/hook-weight"]) for each in hooks]
     assert weights == sorted(set(weights)), "the account and its rights come first"
+
+
+def test_no_hook_leaves_anything_behind_and_failed_ones_say_why(everything: Rendered) -> None:
+    """An uninstall does not know what hooks made."""
+    hooks = [each["metadata"]["annotations"] for each in everything.documents if _hook(each)]
+    assert len(hooks) == 6
     for each in hooks:
-        policy = each["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
-        assert policy == "before-hook-creation,hook-succeeded,hook-failed"
+        policy = "before-hook-creation,hook-succeeded,hook-failed"
+        assert each["helm.sh/hook-delete-policy"] == policy
+        assert "hook-failed" in each["helm.sh/hook-output-log-policy"]
 
 
 def test_the_uninstall_hook_can_do_without_the_brokers_secret(zero_values: Rendered) -> None:

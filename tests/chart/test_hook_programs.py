@@ -157,7 +157,7 @@ async def test_helm_test_fails_with_the_reason_why_a_task_waits(
 ) -> None:
     monkeypatch.setenv("MODEL", "blip")
     tester["task"] = task(reason="no pool matches")
-    with pytest.raises(SystemExit, match="blip gave no caption, its task is pending: no pool"):
+    with pytest.raises(SystemExit, match="no caption by blip in 20 s, pending: no pool"):
         await carried("caption_one_picture").main()
 
 

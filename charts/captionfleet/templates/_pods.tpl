@@ -133,6 +133,7 @@ name: {{ include "captionfleet.fullname" .root }}-uninstall
 labels: {{- include "captionfleet.labels" . | nindent 2 }}
 annotations:
   helm.sh/hook: pre-delete
+  helm.sh/hook-output-log-policy: hook-failed
   helm.sh/hook-weight: {{ .weight | quote }}
   helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
 {{- end -}}
