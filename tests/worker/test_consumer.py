@@ -166,6 +166,7 @@ async def test_work_is_handed_back_if_the_engine_cannot_come_back(
     workshop.failures.append(LoadFailed("OutOfMemory", "no room left", True))
     workshop.gate.set()
     assert await said(desk, 2) == {poison: "suspect", cat: "returned"}
+    await eventually(lambda: copy.state == CopyState.FAILED)
     view = copy.view()
     assert (view.state, view.reason, view.message) == (
         CopyState.FAILED, "OutOfMemory", "no room left",
