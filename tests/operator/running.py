@@ -89,9 +89,7 @@ class RunningOperator:
 
     def model(self, name: str, *, prove: str = "OnFirstUse", **spec: Any) -> None:
         source = {"huggingFace": {"repo": f"test/{name}"}}
-        self.write(
-            name, "CaptionModel", {"source": source, "acceptance": {"prove": prove}, **spec}
-        )
+        self.write(name, "CaptionModel", {"source": source, "acceptance": {"prove": prove}, **spec})
 
     def pool(self, name: str = "cpu", **spec: Any) -> None:
         self.write(name, "CaptionWorkerPool", {"device": {"type": "CPU"}, **spec})

@@ -74,6 +74,8 @@ class Simulation:
     decided: Plan | None = None
     frozen_demand: bool = False
     settled_at: float = START
+    away_until: float = START
+    """The broker is out of the operator's reach until then."""
 
     def step(self) -> tuple[World, Memory, Plan]:
         """Two seconds pass, then the operator has a turn. Returns what it saw and decided."""
@@ -101,7 +103,12 @@ class Simulation:
             pool = self.pools[name]
             manifest_ = pool.manifest.model_copy(update={"status": pool_status})
             self.pools[name] = replace(pool, manifest=manifest_)
-        self.memory, self.settled_at = Memory(), self.now + 3 * STEP
+        self.memory = Memory()
+        self.settled_at = max(self.now, self.away_until) + 3 * STEP
+
+    def lose_broker(self, steps: int) -> None:
+        self.away_until = self.now + steps * STEP
+        self.settled_at = self.away_until + 3 * STEP
 
     def world(self) -> World:
         heard = {w.id: self._heard(w) for w in self.workers.values() if self._speaks(w)}
@@ -109,6 +116,7 @@ class Simulation:
             now=self.now,
             fleet="simulated",
             settled=self.now >= self.settled_at,
+            broker_trouble="the broker is away" if self.now < self.away_until else "",
             models=dict(self.models),
             pools={
                 name: replace(pool, own=tuple(self._own(name))) for name, pool in self.pools.items()
@@ -155,6 +163,7 @@ class Simulation:
         return Copy(
             model=name, state=copy.state, fingerprint=self.models[name].fingerprint,
             state_seconds=self.now - copy.since, reason=copy.reason,
+            retriable=copy.reason != "MissingWeights",
             retry_in_seconds=30.0 if copy.reason else None,
             memory_bytes=copy.bytes if ready else None,
             load_seconds=nature.load_seconds if ready else None,

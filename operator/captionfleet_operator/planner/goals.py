@@ -6,7 +6,7 @@ from math import ceil
 
 from captionfleet_operator.planner.fitting import pools_for
 from captionfleet_operator.planner.memory import Memory
-from captionfleet_operator.planner.proof import last_failure, to_prove
+from captionfleet_operator.planner.proof import last_failure, to_prove, unproven_since
 from captionfleet_operator.planner.seen import ModelSeen
 from captionfleet_operator.planner.speed import work_seconds
 from captionfleet_operator.planner.world import World
@@ -42,7 +42,7 @@ def waiting_since(world: World, memory: Memory, wanted: Mapping[str, Goal]) -> M
     waiting = {name for name in world.demand if name in world.models and world.total(name)}
     waiting.update(name for name, goal in wanted.items() if goal.proof)
     return {
-        name: memory.waiting_since.get(name, world.now)
+        name: memory.waiting_since.get(name) or wanted[name].waiting_since or world.now
         for name in sorted(waiting)
         if not world.copies_of(name)
     }
@@ -53,7 +53,6 @@ def _goal(world: World, memory: Memory, model: ModelSeen) -> Goal:
     if model.stopped or not pools:
         return _NOTHING_WANTED
     name, residency = model.name, model.residency
-    since = memory.waiting_since.get(name, world.now)
     demanded = world.total(name) > 0
     copies = model.floor
     if demanded:
@@ -62,6 +61,9 @@ def _goal(world: World, memory: Memory, model: ModelSeen) -> Goal:
         work = work_seconds(world, memory, name) or 0.0
         copies = max(copies, 1, ceil(work / target))
     proof = copies == 0 and to_prove(world, memory, model)
+    since = memory.waiting_since.get(name)
+    if since is None:
+        since = unproven_since(world, memory, model) if proof else world.now
     return Goal(
         copies=1 if proof else min(copies, residency.max_copies),
         kept=residency.min_copies,

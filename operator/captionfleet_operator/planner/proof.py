@@ -59,6 +59,17 @@ def to_prove(world: World, memory: Memory, model: ModelSeen) -> bool:
     return failure is None or _is_due(failure, world.now)
 
 
+def unproven_since(world: World, memory: Memory, model: ModelSeen) -> float:
+    """Since when its proof waits for a place: for an earlier operator too, by its last status."""
+    status = model.manifest.status
+    if status is None or model.name in memory.model_statuses:
+        return world.now
+    judged = [each for each in status.conditions if each.type in ("Ready", "Scheduled")]
+    if not judged or any(each.status == "True" for each in judged):
+        return world.now
+    return max(_seconds(each.last_transition_time) for each in judged)
+
+
 def failed_by_worker(model: ModelSeen, copy: Copy | None) -> bool:
     """Another worker may do better."""
     if copy is None or copy.state != CopyState.FAILED:
@@ -107,4 +118,8 @@ def _by_worker(model: ModelSeen, reason: str) -> bool:
 def _is_due(failure: FailureStatus, now: float) -> bool:
     if failure.next_retry_time is None:
         return True
-    return datetime.fromisoformat(failure.next_retry_time).timestamp() <= now
+    return _seconds(failure.next_retry_time) <= now
+
+
+def _seconds(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()
