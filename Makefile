@@ -1,6 +1,6 @@
 # What people and CI share. `make help` lists the verbs.
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo test lint bench crds kind images screenshots clean
+.PHONY: help install lock demo test lint bench crds kind images screenshots described clean
 
 PYTHON := .venv/bin/python
 TIER ?= all
@@ -35,6 +35,10 @@ images: ## Build the images of worker and server with docker, podman or buildah
 
 screenshots: install ## Take the pictures of the console that the README shows
 	@$(PYTHON) scripts/screenshots.py
+
+described: install ## Write docs/troubleshooting.md with what kubectl prints on a real node
+	@scripts/install --cluster
+	@CAPTIONFLEET_DESCRIBED=docs/troubleshooting.md $(PYTHON) -m pytest -q tests/node/test_troubles.py
 
 lock: install ## Resolve the newest versions that work together into locks/*.txt
 	@scripts/lock

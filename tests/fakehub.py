@@ -39,6 +39,8 @@ class HubRepo:
 class FakeHub:
     """Serves repositories until the with block ends. Gated ones want TOKEN."""
 
+    host: str = "127.0.0.1"
+    """Address to listen on."""
     repos: dict[str, HubRepo] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     """Method and path of every request, in order."""
@@ -62,7 +64,7 @@ class FakeHub:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://{self.host}:{self._server.server_address[1]}"
 
     def __enter__(self) -> "FakeHub":
         hub = self
@@ -70,7 +72,7 @@ class FakeHub:
         class Handler(_Handler):
             served = hub
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((self.host, 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
         return self
