@@ -2,12 +2,14 @@
 
 Many confirms are in flight at once. An attempt of which nobody knows whether it arrived stays
 unconfirmed in the database and is published again, with the same token, once that is possible:
-after a lost connection exactly as after a crash.
+after a lost connection exactly as after a crash. What another api of the same database is
+publishing at this moment looks the same: that is left to it for a minute.
 """
 
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -33,6 +35,8 @@ log = structlog.get_logger()
 IN_FLIGHT = 32
 _RECORDED_AT_ONCE = 200
 _PAUSE_WHEN_UNSURE = 1.0
+_LOOK_SECONDS = 30.0
+_LEFT_TO_OTHERS_SECONDS = 60.0
 
 
 class Broker(Protocol):
@@ -88,12 +92,15 @@ class Publisher:
         self._waiting: asyncio.Queue[Outgoing] = asyncio.Queue()
         self._done: asyncio.Queue[tuple[Outgoing, Fate]] = asyncio.Queue()
         self._under_way: set[str] = set()
+        self._unsure: set[str] = set()
         self._look_again = asyncio.Event()
+        self._has_looked = False
 
     def send(self, outgoing: Iterable[Outgoing]) -> None:
         for each in outgoing:
             if each.token not in self._under_way:
                 self._under_way.add(each.token)
+                self._unsure.discard(each.token)
                 self._waiting.put_nowait(each)
 
     def connected_anew(self) -> None:
@@ -118,8 +125,10 @@ class Publisher:
             raise
 
     async def repair(self) -> None:
-        """Publish again what is unconfirmed, whenever there is reason to look."""
-        await self._look_again.wait()
+        """Publish again what is unconfirmed: when there is reason to look, and now and then."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_SECONDS):
+                await self._look_again.wait()
         await self._broker.connected()
         self._look_again.clear()
         try:
@@ -128,12 +137,20 @@ class Publisher:
         except Exception:
             self._look_again.set()
             raise
-        again = [each for each in unconfirmed if each.token not in self._under_way]
+        again = [each for each, since in unconfirmed if self._is_ours_to_send(each.token, since)]
+        self._has_looked = True
         if again:
             log.info("attempts are published again", attempts=len(again))
             metrics.republished.inc(len(again))
             self.send(again)
         await asyncio.sleep(_PAUSE_WHEN_UNSURE)
+
+    def _is_ours_to_send(self, token: str, since: float) -> bool:
+        if token in self._under_way:
+            return False
+        # Whatever was there before us is most likely a dead api's, perhaps our own last life's.
+        abandoned = time.time() - since > _LEFT_TO_OTHERS_SECONDS
+        return token in self._unsure or not self._has_looked or abandoned
 
     async def _fate(self, outgoing: Outgoing) -> Fate:
         try:
@@ -194,19 +211,21 @@ class Publisher:
         elif fate is Fate.UNROUTABLE:
             self._holds.hold(outgoing.model)
         elif fate is Fate.UNSURE:
+            self._unsure.add(outgoing.token)
             self._look_again.set()
 
 
-async def _unconfirmed(session: AsyncSession) -> list[Outgoing]:
+async def _unconfirmed(session: AsyncSession) -> list[tuple[Outgoing, float]]:
+    """With the Unix time since when each is out."""
     rows = await session.execute(
-        select(Attempt.token, Task, Column)
+        select(Attempt.token, Attempt.created_at, Task, Column)
         .join(Task, Task.id == Attempt.task)
         .join(Column, Column.id == Task.column)
         .where(
             Attempt.confirmed.is_(False), Attempt.ended.is_(False), Task.state == TaskState.QUEUED
         )
     )
-    return [outgoing_of(token, task, column) for token, task, column in rows]
+    return [(outgoing_of(token, task, column), since) for token, since, task, column in rows]
 
 
 async def _confirm(session: AsyncSession, tokens: Sequence[str]) -> None:
