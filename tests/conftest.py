@@ -26,9 +26,9 @@ pytest_plugins = ["tests.cluster.fixtures"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever needs the broker or a browser belongs to the services tier."""
+    """Whatever needs the broker, a browser or PostgreSQL belongs to the services tier."""
     for item in items:
-        if {"broker_url", "browser"} & set(getattr(item, "fixturenames", ())):
+        if {"broker_url", "browser", "postgres"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.services)
 
 

@@ -13,6 +13,7 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 from pydantic import ValidationError
+from sqlalchemy.exc import OperationalError
 
 from captionfleet.lifeline import on_lifeline_cut
 from captionfleet.logs import configure_logging
@@ -21,6 +22,7 @@ from captionfleet_api.background import Background
 from captionfleet_api.console.mount import mount_console
 from captionfleet_api.parts import Parts
 from captionfleet_api.settings import ApiSettings
+from captionfleet_api.store.migrate import migrate
 
 _BAD_SETTINGS, _NOT_STARTED = 2, 3
 _GRACE_SECONDS = 20
@@ -65,6 +67,12 @@ async def _serve(server: _Server) -> None:
     on_lifeline_cut(lambda: server.handle_exit(signal.SIGTERM, None))
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGUSR1, server.parts.flow.stop_releasing)
+    try:
+        await migrate(server.parts.database)
+    except OperationalError as error:
+        told = " ".join(str(error.orig).split())
+        print(f"captionfleet_api: the database cannot be used: {told}", file=sys.stderr)
+        return
     await server.serve()
 
 

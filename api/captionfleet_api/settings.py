@@ -3,9 +3,19 @@
 from ipaddress import ip_address
 from pathlib import Path
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from captionfleet.settings import FleetSettings
+
+# As people and secrets write it -> as SQLAlchemy names what we bring along.
+_DRIVERS = {
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+}
 
 
 class ApiSettings(FleetSettings):
@@ -26,8 +36,10 @@ class ApiSettings(FleetSettings):
     no_auth: bool = Field(
         False, description="Serve beyond loopback without a token: only behind your own proxy."
     )
-    database_url: str | None = Field(
-        None, description="SQLAlchemy address. Default: captionfleet.db in the data folder."
+    database_url: SecretStr | None = Field(
+        None,
+        description="Address of a PostgreSQL database, postgresql://USER:PASSWORD@HOST/NAME. "
+        "Default: SQLite, captionfleet.db in the data folder.",
     )
     custom_infer: Path | None = Field(
         None, description="Folder of CustomModel code. Default: custom_infer beside the manifests."
@@ -74,6 +86,13 @@ class ApiSettings(FleetSettings):
         1_000_000, ge=1, description="Open tasks of all jobs above which new jobs get 429."
     )
 
+    @field_validator("database_url")
+    @classmethod
+    def _is_a_database(cls, url: SecretStr | None) -> SecretStr | None:
+        if url and _driver_name(url.get_secret_value()) not in _DRIVERS:
+            raise ValueError("not an address of PostgreSQL: postgresql://USER:PASSWORD@HOST/NAME")
+        return url
+
     @property
     def upload_limit_bytes(self) -> int:
         return self.upload_limit_mb * 1_000_000
@@ -88,8 +107,11 @@ class ApiSettings(FleetSettings):
 
     @property
     def database(self) -> str:
-        """The address of the database, the default included."""
-        return self.database_url or f"sqlite+aiosqlite:///{self.data.resolve()}/captionfleet.db"
+        """The address of the database as SQLAlchemy takes it, the default included."""
+        if self.database_url is None:
+            return f"sqlite+aiosqlite:///{self.data.resolve()}/captionfleet.db"
+        url = make_url(self.database_url.get_secret_value())
+        return url.set(drivername=_DRIVERS[url.drivername]).render_as_string(hide_password=False)
 
     @property
     def on_loopback(self) -> bool:
@@ -109,3 +131,10 @@ class ApiSettings(FleetSettings):
         if self.token and len(self.token.get_secret_value()) < 8:
             raise ValueError("CAPTIONFLEET_TOKEN is too short: take at least 8 characters")
         return self
+
+
+def _driver_name(url: str) -> str:
+    try:
+        return make_url(url).drivername
+    except ArgumentError:
+        return ""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 from tests.api.console_stage import Stage, running_stage
+from tests.api.postgres import Postgres, private_postgres
 
 from captionfleet.broker.names import Names
 from captionfleet.ids import new_nonce
@@ -60,3 +61,27 @@ async def stage(lasting_stage: Stage) -> AsyncIterator[Stage]:
     lasting_stage.script.reset()
     yield lasting_stage
     await lasting_stage.release()
+
+
+@pytest.fixture(scope="session")
+async def postgres() -> AsyncIterator[Postgres]:
+    """A PostgreSQL of this test run alone."""
+    async with private_postgres() as postgres:
+        yield postgres
+
+
+@pytest.fixture
+async def postgres_url(postgres: Postgres) -> AsyncIterator[str]:
+    """The address of a PostgreSQL database with our tables and nothing in them."""
+    async with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.services)])
+async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """The address of a database: the test runs once on each of both kinds."""
+    if request.param == "sqlite":
+        yield f"sqlite+aiosqlite:///{tmp_path}/captionfleet.db"
+        return
+    async with request.getfixturevalue("postgres").database() as url:
+        yield url

@@ -33,7 +33,7 @@ from captionfleet_api.store.tables import (
 
 @dataclass(frozen=True)
 class Store:
-    """A real SQLite file and a real blob folder."""
+    """A real database and a real blob folder."""
 
     database: Database
     blobs: Blobs
@@ -96,8 +96,9 @@ class Store:
 
 
 @asynccontextmanager
-async def open_store(folder: Path) -> AsyncIterator[Store]:
-    database = open_database(f"sqlite+aiosqlite:///{folder}/captionfleet.db")
+async def open_store(folder: Path, url: str | None = None) -> AsyncIterator[Store]:
+    """Without an address of a database it is a file in the folder."""
+    database = open_database(url or f"sqlite+aiosqlite:///{folder}/captionfleet.db")
     async with database.engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
     await installation_id(database)

@@ -46,12 +46,10 @@ class Api:
 
 
 @asynccontextmanager
-async def running_api(
-    folder: Path, url: str, names: Names, **settings: object
-) -> AsyncIterator[Api]:
+async def running_api(folder: Path, url: str, names: Names, **settings: Any) -> AsyncIterator[Api]:
     folder.mkdir(exist_ok=True)
     given: dict[str, Any] = {"RABBITMQ_URL": url, "fleet": names.fleet, "data": folder, **settings}
-    async with open_store(folder) as store:
+    async with open_store(folder, settings.get("database_url")) as store:
         catalog, changes, view = catalog_of(folder, "m", "n"), Changes(), FleetView()
         flow = Flow(ApiSettings(**given), store.database, changes, view, catalog, store.blobs)
         life = asyncio.create_task(flow.run())

@@ -14,8 +14,8 @@ from captionfleet_api.store.tables import Attempt, Task
 
 
 @pytest.fixture
-async def doors(tmp_path: Path) -> AsyncIterator[Doors]:
-    async with open_doors(tmp_path) as doors:
+async def doors(tmp_path: Path, database_url: str) -> AsyncIterator[Doors]:
+    async with open_doors(tmp_path, database_url=database_url) as doors:
         yield doors
 
 

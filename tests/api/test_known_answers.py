@@ -12,9 +12,9 @@ from captionfleet_api.jobs.known_captions import Answered, remember
 
 
 @pytest.fixture
-async def doors(tmp_path: Path) -> AsyncIterator[Doors]:
+async def doors(tmp_path: Path, database_url: str) -> AsyncIterator[Doors]:
     """A worker has alpha loaded, in revision r1."""
-    async with open_doors(tmp_path) as doors:
+    async with open_doors(tmp_path, database_url=database_url) as doors:
         fingerprint = doors.parts.catalog.models()["alpha"].spec.fingerprint()
         copy = Copy(model="alpha", state=CopyState.READY, fingerprint=fingerprint, revision="r1",
                     consuming=True)  # fmt: skip

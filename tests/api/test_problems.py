@@ -34,6 +34,8 @@ async def doors(tmp_path: Path) -> AsyncIterator[Doors]:
         ("POST", "/api/v1/tasks/unknown/retry", 404),
         ("GET", "/api/v1/jobs?limit=0", 422),
         ("GET", "/api/v1/jobs?limit=501", 422),
+        ("GET", "/api/v1/jobs/%00", 422),
+        ("GET", "/api/v1/jobs/unknown/tasks?q=%00", 422),
     ],
 )
 async def test_what_is_not_there_is_a_problem(

@@ -175,6 +175,29 @@ async def test_wrong_settings_are_named_and_nothing_starts(
     assert b"Traceback" not in errors
 
 
+async def test_a_database_that_does_not_answer_is_told_in_a_line_without_its_password(
+    tmp_path: Path,
+) -> None:
+    nowhere = "postgresql://somebody:secret@127.0.0.1:9/captions"
+    process = await start(environment(tmp_path, CAPTIONFLEET_DATABASE_URL=nowhere))
+    output, errors = await process.communicate()
+    assert (process.returncode, output, errors.count(b"\n")) == (3, b"", 1)
+    assert b"the database cannot be used: connection failed" in errors
+    assert b"secret" not in errors
+
+
+async def test_it_serves_from_postgresql_over_a_restart(tmp_path: Path, postgres_url: str) -> None:
+    settings = environment(tmp_path, CAPTIONFLEET_DATABASE_URL=postgres_url)
+    async with running(settings) as program, program.doors as doors:
+        image = (await doors.post("/images", content=picture())).json()["id"]
+        job = (await doors.post("/jobs", json={"images": [image], "models": ["alpha"]})).json()
+        program.process.kill()
+        await program.process.wait()
+    async with running(settings) as program, program.doors as doors:
+        assert (await doors.get(f"/jobs/{job['id']}")).json()["counts"]["pending"] == 1
+        assert (await doors.get(f"{program.url}readyz")).json()["database"] == "ok"
+
+
 async def test_the_api_imports_neither_torch_nor_transformers() -> None:
     code = (
         "import sys, captionfleet_api.__main__\n"

@@ -74,8 +74,8 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    async with open_store(tmp_path) as store:
+async def bench(tmp_path: Path, database_url: str) -> AsyncIterator[Bench]:
+    async with open_store(tmp_path, database_url) as store:
         bench = Bench(store, catalog_of(tmp_path, "m", "n"))
         yield bench
         bench.stop()

@@ -1,9 +1,7 @@
 """Results: the first terminal state wins, and only answers to what was asked count."""
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import create_engine, select
 from tests.api.fake_broker import FakeAnswer
 from tests.api.flow_parts import Store, copy_of, open_store
 
@@ -110,8 +109,8 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_store(tmp_path) as store:
+async def desk(tmp_path: Path, database_url: str) -> AsyncIterator[Desk]:
+    async with open_store(tmp_path, database_url) as store:
         yield Desk(store)
 
 
@@ -275,6 +274,9 @@ async def test_streams_and_relay_are_told(desk: Desk) -> None:
 
 def _committed_state(desk: Desk) -> str:
     """The task's state as another process sees it now."""
-    with closing(sqlite3.connect(str(desk.store.database.engine.url.database))) as connection:
-        [(state,)] = connection.execute("SELECT state FROM tasks").fetchall()
-    return str(state)
+    url = desk.store.database.engine.url
+    other = create_engine(url.set(drivername=url.drivername.replace("+aiosqlite", "")))
+    with other.connect() as connection:
+        state = connection.execute(select(Task.state)).scalar_one()
+    other.dispose()
+    return state

@@ -17,9 +17,17 @@ from captionfleet_api.store.sequence import next_changes
 from captionfleet_api.store.tables import Base
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.services)])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a database without tables."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres").empty_database())
+    return f"sqlite+aiosqlite:///{tmp_path}/captionfleet.db"
+
+
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = open_database(f"sqlite+aiosqlite:///{tmp_path}/captionfleet.db")
+async def database(empty_url: str) -> AsyncIterator[Database]:
+    database = open_database(empty_url)
     yield database
     await database.close()
 
@@ -34,8 +42,8 @@ async def test_the_migrations_make_the_tables(database: Database) -> None:
         assert await (await session.connection()).run_sync(differences) == []
 
 
-async def test_apis_that_start_at_once_migrate_once(tmp_path: Path) -> None:
-    databases = [open_database(f"sqlite+aiosqlite:///{tmp_path}/one.db") for _ in range(4)]
+async def test_apis_that_start_at_once_migrate_once(empty_url: str) -> None:
+    databases = [open_database(empty_url) for _ in range(4)]
     await asyncio.gather(*(migrate(database) for database in databases))
     ids = await asyncio.gather(*(installation_id(database) for database in databases))
     assert len(set(ids)) == 1

@@ -86,8 +86,8 @@ class Floor:
 
 
 @pytest.fixture
-async def floor(tmp_path: Path) -> AsyncIterator[Floor]:
-    async with open_store(tmp_path) as store:
+async def floor(tmp_path: Path, database_url: str) -> AsyncIterator[Floor]:
+    async with open_store(tmp_path, database_url) as store:
         await store.submit([b"cat"])
         yield Floor(store)
 

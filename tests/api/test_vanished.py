@@ -29,8 +29,8 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    async with open_store(tmp_path) as store:
+async def scene(tmp_path: Path, database_url: str) -> AsyncIterator[Scene]:
+    async with open_store(tmp_path, database_url) as store:
         await store.submit([b"a"], ["m"])
         yield Scene(store, catalog_of(tmp_path))
 

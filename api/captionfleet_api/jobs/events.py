@@ -28,7 +28,8 @@ HEARTBEAT_SECONDS = 15.0
 _GATHER_SECONDS = 0.1
 _RECENT = 200
 _PAGE = 500
-_AFTER_ALL_IDS = "~"
+# Ids begin with a digit or a to f. In every collation; "~" sorts before digits in some.
+_AFTER_ALL_IDS = "g"
 
 
 @dataclass(frozen=True)

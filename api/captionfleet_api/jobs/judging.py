@@ -1,6 +1,5 @@
 """What a result is worth, given what the database knows of its token. Pure."""
 
-import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -9,6 +8,7 @@ from captionfleet_api.store.tables import OPEN_STATES, TaskState
 
 _LONGEST_TEXT = 100_000
 _LARGEST_NUMBER = 2**31 - 1
+_MOST_SECONDS = 1e6
 
 
 class Verdict(StrEnum):
@@ -72,7 +72,7 @@ def storable(result: ResultMessage) -> ResultMessage:
 
 
 def _seconds(seconds: float | None) -> float | None:
-    return seconds if seconds is not None and math.isfinite(seconds) and seconds >= 0 else None
+    return seconds if seconds is not None and 0 <= seconds <= _MOST_SECONDS else None
 
 
 def _count(tokens: int | None) -> int | None:

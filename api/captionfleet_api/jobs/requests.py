@@ -45,7 +45,7 @@ class PromptAsked(Asked):
 
 
 class ImageAsked(Asked):
-    id: Annotated[str, StringConstraints(max_length=64)]
+    id: Annotated[str, StringConstraints(max_length=64), AfterValidator(_without_nul)]
     """As POST /images answered."""
     filename: Filename = ""
     """Name to show; the same picture under two names makes two rows."""

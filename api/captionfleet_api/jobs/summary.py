@@ -76,11 +76,12 @@ async def _histograms(
     """Column -> milliseconds, and column -> words, of its captions: small even for large jobs."""
     milliseconds: defaultdict[str, Histogram] = defaultdict(lambda: defaultdict(int))
     words: defaultdict[str, Histogram] = defaultdict(lambda: defaultdict(int))
-    values = cast(Task.seconds * 1000, Integer), _words()
+    values = cast(Task.seconds * 1000, Integer).label("took"), _words().label("length")
     query = (
         select(Task.column, *values, func.count())
         .where(Task.job == job, Task.state == TaskState.CAPTIONED)
-        .group_by(Task.column, *values)
+        # By their names: to PostgreSQL the same expression with other parameters is another.
+        .group_by(Task.column, "took", "length")
     )
     for column, took, length, count in await session.execute(query):
         words[column][length] += count

@@ -37,8 +37,9 @@ class Edge:
             await self.app(scope, receive, send)
             return
         answer = _Answer(scope, receive, send)
+        app = _refuse_nul if _has_nul(scope) else self.app
         try:
-            await self.app(scope, receive, answer.send)
+            await app(scope, receive, answer.send)
         finally:
             answer.measure()
 
@@ -124,6 +125,16 @@ class _Answer:
         headers["X-Request-ID"] = self._scope[_REQUEST_ID]
         if self._scope["path"].startswith("/api/"):
             headers.setdefault("Cache-Control", "no-store")
+
+
+def _has_nul(scope: Scope) -> bool:
+    return "\x00" in scope["path"] or b"%00" in scope["query_string"]
+
+
+async def _refuse_nul(scope: Scope, receive: Receive, send: Send) -> None:
+    """No name of anything contains it, and not every database can be asked for it."""
+    detail = "the address contains the character NUL (%00): remove it"
+    await problem_response(422, detail)(scope, receive, send)
 
 
 def _route(scope: Scope) -> str:

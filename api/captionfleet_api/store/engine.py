@@ -1,14 +1,27 @@
-"""Opens the database. Everything that only SQLite needs is in this file; all else is portable."""
+"""Opens the database. What only SQLite or only PostgreSQL needs is here; all else is portable.
+
+On both a reader sees one moment and there is one writer at a time: changes are numbered in the
+order of their commits, so that writers would wait for each other anyway, and deadlock.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 _BUSY_SECONDS = 30
+_CONNECT_SECONDS = 5
+
+_TAKE_TURN = {
+    # Take the write lock now: upgrading a read lock later can fail at once.
+    "sqlite": "BEGIN IMMEDIATE",
+    # Held until the end of the transaction. A writer whose machine is gone gives it back too.
+    "postgresql": "SELECT set_config('idle_in_transaction_session_timeout', '60s', true), "
+    "pg_advisory_xact_lock(1667330164)",
+}
 
 
 class Database:
@@ -16,14 +29,20 @@ class Database:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
-        # SQLite has one writer, and who finds it busy sleeps and tries again: our own writers
-        # line up here instead, which is faster and fair.
-        self._turn = asyncio.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        # Who finds the database busy waits with a connection, on SQLite by sleeping: our own
+        # writers line up here first, which is faster and fair.
+        self._turn = asyncio.Lock()
+        self._take_turn = _TAKE_TURN[engine.dialect.name]
+        self._snapshots = engine
+        if engine.dialect.name == "postgresql":
+            self._snapshots = engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
         """A snapshot to read from. Writing in it is a mistake."""
-        async with AsyncSession(self.engine, expire_on_commit=False) as session:
+        async with AsyncSession(self._snapshots, expire_on_commit=False) as session:
             yield session
 
     @asynccontextmanager
@@ -31,9 +50,7 @@ class Database:
         """A write transaction: committed at the end of the block, rolled back on an exception."""
         async with self._turn, AsyncSession(self.engine, expire_on_commit=False) as session:
             connection = await session.connection(execution_options={"writes": True})
-            if connection.dialect.name == "sqlite":
-                # Take the write lock now: upgrading a read lock later can fail at once.
-                await connection.exec_driver_sql("BEGIN IMMEDIATE")
+            await connection.exec_driver_sql(self._take_turn)
             yield session
             await session.commit()
 
@@ -43,10 +60,18 @@ class Database:
 
 def open_database(url: str) -> Database:
     """`sqlite+aiosqlite:///path` or `postgresql+psycopg://...`."""
+    if url.startswith("postgresql"):
+        return Database(
+            create_async_engine(
+                url,
+                isolation_level="READ COMMITTED",  # after its turn has come, a writer sees all
+                pool_pre_ping=True,  # the server may have been started again
+                connect_args={"connect_timeout": _CONNECT_SECONDS},
+            )
+        )
     engine = create_async_engine(url)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return Database(engine)
 
 
