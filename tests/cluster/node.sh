@@ -22,6 +22,7 @@ start_node() {
   mkdir -p "$conf/cni"; render cni.conflist >"$conf/cni/cni.conflist"
   for f in "${cgroups[@]}"; do mkdir -p "$f/$node_name"; done
   mkdir -p "$CLUSTER_STATE"/node/{kubelet,containerd,cni,pods,containers}
+  [[ -z ${CLUSTER_IMAGES-} ]] || "$here/images/seed" "$CLUSTER_IMAGES" "$CLUSTER_STATE/node/containerd"
   for f in {1..40}; do
     mkdir -p "$CLUSTER_STATE/node/volumes/$f"
     render volume.yaml | sed "s|@I@|$f|g"
