@@ -1,5 +1,7 @@
 """Which copy goes where: the rules of placement, retention and eviction, one by one."""
 
+from typing import Any
+
 from tests.operator.fleets import (
     GB,
     START,
@@ -218,6 +220,54 @@ def test_a_model_that_requires_a_gpu_stays_off_a_cpu() -> None:
 
     assert loaded(decide(seen)) == []
     assert "requirements.device is GPU, the pool has CPU" in decide(seen).waiting["a"]
+
+
+CLAIMED: dict[str, Any] = {"source": {"volume": {"claimName": "photos", "path": "blip"}}}
+
+
+def test_a_model_of_a_claim_goes_to_a_pool_that_mounts_it() -> None:
+    mounting = pool("mounting", volumes=[{"claimName": "photos"}])
+    seen = world(
+        models=[model("a", **CLAIMED)],
+        pools=[pool(), mounting],
+        workers=[worker("cpu-1"), worker("m-1", pool="mounting")],
+        demand={"a": 1},
+        kubernetes=True,
+    )
+
+    assert (loaded(decide(seen), "cpu-1"), loaded(decide(seen), "m-1")) == ([], ["a"])
+
+
+def test_a_claim_that_no_pool_mounts_is_named_with_the_field_that_mounts_it() -> None:
+    labeled = pool("other", modelSelector={"matchLabels": {"tier": "big"}})
+    seen = world(models=[model("a", **CLAIMED)], pools=[pool(), labeled], kubernetes=True)
+
+    decided = decide(seen)
+
+    assert decided.waiting["a"] == (
+        "no pool mounts the claim photos: add it to spec.volumes of pool cpu"
+    )
+    judged = {each.type: each for each in decided.model_statuses["a"].conditions}
+    for type_ in ("Accepted", "Ready"):
+        assert (judged[type_].status, judged[type_].reason) == ("False", "VolumeNotMounted")
+
+
+def test_outside_kubernetes_a_claim_is_refused_with_what_to_write_instead() -> None:
+    seen = world(models=[model("a", **CLAIMED)], pools=[pool(volumes=[{"claimName": "photos"}])])
+
+    assert decide(seen).waiting["a"] == (
+        "source.volume.claimName photos needs Kubernetes: remove it, and let source.volume.path "
+        "name a folder of this machine"
+    )
+
+
+def test_of_many_pools_that_refuse_only_the_first_are_named() -> None:
+    pools = [pool(f"p{n}", modelSelector={"matchLabels": {"tier": "big"}}) for n in range(9)]
+
+    sentence = decide(world(models=[model("a")], pools=pools)).waiting["a"]
+
+    assert sentence.count("refuses") == 5
+    assert sentence.endswith(" and 4 more")
 
 
 def test_more_copies_are_loaded_when_one_needs_longer_than_the_target() -> None:

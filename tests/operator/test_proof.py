@@ -126,7 +126,7 @@ def test_a_proof_on_its_way_gives_up_its_turn_to_waiting_pictures() -> None:
 
 
 def test_a_proof_on_its_way_gives_up_its_memory_to_waiting_pictures() -> None:
-    small = {"requirements": {"memory": "2G"}}
+    small: dict[str, Any] = {"requirements": {"memory": "2G"}}
     seen = world(
         models=[applied("a", **small), model("z", **small)],
         pools=[pool(hosting={"maxConcurrentLoads": 2})],

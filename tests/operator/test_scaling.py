@@ -205,6 +205,61 @@ def test_mode_off_keeps_replicas_at_once() -> None:
     assert len(size(three, 9999, mode="Off", replicas=1).drain) == 2
 
 
+def test_mode_external_keeps_what_the_autoscaler_wrote_and_says_so() -> None:
+    five = [worker(f"cpu-{n}") for n in range(5)]
+
+    grown = size([worker()], 0, mode="External", replicas=6)
+    shrunk = size(five, 9999, mode="External", replicas=3)
+
+    assert (grown.workers, grown.reason) == (6, "an external autoscaler set replicas to 6")
+    assert (shrunk.workers, len(shrunk.drain)) == (3, 2)
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_what_was_lowered_from_outside_waits_until_it_is_known_who_can_be_spared(
+    settled: bool,
+) -> None:
+    three = [worker(f"cpu-{n}") for n in range(3)]
+
+    planned = size(three, 0, mode="External", replicas=1, settled=settled)
+
+    assert (planned.workers, len(planned.drain)) == ((1, 2) if settled else (3, 0))
+
+
+@pytest.mark.parametrize("mode", ["Builtin", "External", "Off"])
+def test_waiting_work_is_told_in_seconds_for_one_worker_in_every_mode(mode: str) -> None:
+    replicas = None if mode == "Builtin" else 2
+    two = [busy("cpu-1", rate=2.0), busy("cpu-2", rate=2.0)]
+
+    planned = size(two, 100, mode=mode, replicas=replicas)
+
+    assert (planned.work_seconds, planned.measured_seconds) == (50.0, 50.0)
+
+
+def test_work_that_nobody_measured_is_told_at_zero_workers_too() -> None:
+    """An autoscaler must hear of it, or nothing would ever start."""
+    planned = size([], 7, mode="External", replicas=0)
+
+    assert (planned.workers, planned.work_seconds, planned.measured_seconds) == (0, 7.0, 0.0)
+    assert size([], 0, mode="External", replicas=0).work_seconds == 0.0
+
+
+def test_all_proofs_together_are_told_as_one_second_of_work() -> None:
+    models = [model(name, acceptance={"prove": "OnApply"}) for name in "ab"]
+
+    assert size([], 0, models=models, mode="External", replicas=0).work_seconds == 1.0
+
+
+def test_a_pool_that_its_maximum_keeps_small_says_so() -> None:
+    limited = size([busy()], 10_000, maxReplicas=3).limited
+
+    assert limited == (
+        "9 workers would be right, maxReplicas is 3: "
+        "10000 s of work wait for a; 30 s per worker are fine"
+    )
+    assert size([busy()], 10, maxReplicas=3).limited == ""
+
+
 def test_suspend_drains_every_worker_at_once() -> None:
     assert size([busy("cpu-1"), busy("cpu-2")], 99, suspend=True).drain == ("cpu-1", "cpu-2")
 
