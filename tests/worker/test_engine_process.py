@@ -141,6 +141,14 @@ def test_an_offline_engine_is_told_so_in_the_hubs_own_words(tmp_path: Path) -> N
     assert "HF_HUB_OFFLINE" not in engine_environment(order_for(spec, tmp_path), {})
 
 
+def test_what_downloads_keep_goes_into_the_cache(tmp_path: Path) -> None:
+    spec = custom_spec(tmp_path, SLOW)
+    order = order_for(spec, tmp_path, cache=tmp_path / "cache")
+    assert engine_environment(order, {})["HF_XET_CACHE"] == str(tmp_path / "cache" / "xet")
+    assert engine_environment(order, {"HF_XET_CACHE": "/x"})["HF_XET_CACHE"] == "/x"
+    assert "HF_XET_CACHE" not in engine_environment(order_for(spec, tmp_path), {})
+
+
 async def test_the_agents_side_imports_no_model_library() -> None:
     look = "import sys, captionfleet_worker.engine_process as e; print({'torch', 'transformers', "
     look += "'PIL', 'huggingface_hub'} & set(sys.modules))"

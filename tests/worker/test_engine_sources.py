@@ -72,6 +72,14 @@ async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     assert failed.reason == "SourceNotFound" and str(tmp_path / "none") in failed.message
 
 
+async def test_a_folder_of_a_claim_is_loaded_from_where_it_is_mounted(tmp_path: Path) -> None:
+    volume = {"claimName": "models", "path": str(BASIC)}
+    spec = {"source": {"volume": volume}, "generation": {"maxNewTokens": 32}}
+    async with engine_of(order_for(spec, tmp_path)) as engine:
+        [answer] = await engine.run([Shot(normalized("shapes-01.png"), "")], {})
+    assert answer.text == TRUTH["shapes-01.png"]["captions"]["plain"]
+
+
 @pytest.mark.parametrize("lost", ["model.safetensors", "config.json"])
 async def test_a_missing_file_is_named(lost: str, folder: Path, tmp_path: Path) -> None:
     (folder / lost).unlink()

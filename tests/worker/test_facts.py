@@ -43,6 +43,12 @@ def test_files_of_a_folder_are_here_if_the_folder_is(tmp_path: Path) -> None:
     assert not files_here({"source": {"volume": {"path": str(tmp_path / "no")}}}, None, False)
 
 
+def test_files_of_a_claim_are_here_where_the_operator_says_it_is_mounted(tmp_path: Path) -> None:
+    volume = {"claimName": "models", "path": str(tmp_path)}
+    assert files_here({"source": {"volume": volume}}, None, False)
+    assert not files_here({"source": {"volume": volume | {"path": "/volumes/no/x"}}}, None, False)
+
+
 def test_files_of_a_hub_are_here_if_its_cache_has_the_revision(tmp_path: Path) -> None:
     spec = {"source": {"huggingFace": {"repo": "owner/name", "revision": "main"}}}
     assert not files_here(spec, tmp_path, False)

@@ -292,21 +292,20 @@ def engine_environment(order: EngineOrder, inherited: Mapping[str, str]) -> dict
         if name in _KEPT_SETTINGS
         or not (name.startswith("CAPTIONFLEET_") or name == "RABBITMQ_URL")
     }
-    offline = {"HF_HUB_OFFLINE": "1"} if order.offline else {}
-    return (
-        kept
-        | offline
-        | {
-            # Threads that spin while they wait slow down every other engine of the machine.
-            "OMP_NUM_THREADS": str(order.threads),
-            "OMP_WAIT_POLICY": "PASSIVE",
-            "TOKENIZERS_PARALLELISM": "false",
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONFAULTHANDLER": "1",
-        }
-    )
+    if order.offline:
+        kept["HF_HUB_OFFLINE"] = "1"
+    if order.cache:  # what downloads keep for the next one can be large, and HOME small
+        kept.setdefault("HF_XET_CACHE", str(order.cache / "xet"))
+    return kept | {
+        # Threads that spin while they wait slow down every other engine of the machine.
+        "OMP_NUM_THREADS": str(order.threads),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONFAULTHANDLER": "1",
+    }
 
 
 def _proportional_memory(pid: int) -> int:
