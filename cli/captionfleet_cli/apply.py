@@ -93,8 +93,8 @@ def hub_manifest(repo: str, revision: str, name: str | None, prompt: str) -> Doc
 def size_hint(known: RepoFacts | None) -> str:
     if known is None:
         return (
-            "Its size is not known: the hub cannot be reached from here. A worker fetches it when "
-            "the first picture is sent, or says why it cannot."
+            "Its size is not known: the hub cannot be reached from here. A worker fetches it now, "
+            "or says why it cannot."
         )
     terms = f", license {known.license}" if known.license else ""
     pickle = "" if known.safetensors else (

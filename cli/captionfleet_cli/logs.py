@@ -30,8 +30,8 @@ def logs(
     lines = list(reader.fresh_lines())
     if not reader.files():
         raise Trouble(
-            f"no engine has run {model!r} here yet: there is no {folder}/*/{model}.log. A model is "
-            f"loaded when pictures are sent; `captionfleet describe model {model}` says how it is. "
+            f"no engine has run {model!r} here yet: there is no {folder}/*/{model}.log. "
+            f"`captionfleet describe model {model}` says why it is not loaded. "
             "The logs of workers on other machines are there, not here.",
         )
     try:

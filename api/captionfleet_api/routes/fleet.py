@@ -116,7 +116,7 @@ async def fleet(api: Api) -> FleetShape:
 
 @router.post("/fleet/offers/{name}", status_code=201, response_model=dict[str, Any])
 async def accept(name: str, api: Api) -> dict[str, Any]:
-    """Add an offered model to the catalog; it is fetched when pictures wait for it."""
+    """Add an offered model to the catalog; a worker fetches it and tests it at once."""
     offer = next((each for each in OFFERS if each.name == name), None)
     if offer is None or not api.settings.demo:
         raise Problem(404, f"nothing named {name} is offered: see `demo` of GET /api/v1/fleet")

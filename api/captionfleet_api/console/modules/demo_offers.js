@@ -26,7 +26,7 @@ export const DemoOffers = {
       asked[offer.name] = true;
       try {
         await send("POST", `/fleet/offers/${encodeURIComponent(offer.name)}`, {});
-        note(`${offer.display_name || offer.name} was added. It is fetched when the first pictures wait for it; Models shows how far it is.`);
+        note(`${offer.display_name || offer.name} was added. A worker fetches it and tests it now; Models shows how far it is.`);
         await lookAtFleet();
       } catch (error) {
         asked[offer.name] = false;
