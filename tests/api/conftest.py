@@ -1,6 +1,6 @@
 """A real Chromium, one for all tests of the console, with a fresh profile per test."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -64,9 +64,9 @@ async def stage(lasting_stage: Stage) -> AsyncIterator[Stage]:
 
 
 @pytest.fixture(scope="session")
-async def postgres() -> AsyncIterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """A PostgreSQL of this test run alone."""
-    async with private_postgres() as postgres:
+    with private_postgres() as postgres:
         yield postgres
 
 

@@ -6,13 +6,13 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
-from tests.conftest import eventually
 
 from captionfleet_api.store.engine import open_database
 from captionfleet_api.store.migrate import migrate
@@ -63,8 +63,8 @@ class Postgres:
         return url
 
 
-@asynccontextmanager
-async def private_postgres() -> AsyncIterator[Postgres]:
+@contextmanager
+def private_postgres() -> Iterator[Postgres]:
     folder = Path(tempfile.mkdtemp(prefix="captionfleet-postgres-"))
     account = _account(folder)
     programs = _programs()
@@ -81,7 +81,7 @@ async def private_postgres() -> AsyncIterator[Postgres]:
                 [*command, "-D", data, "-p", str(postgres.port), *settings], stderr=log
             )
         try:
-            await eventually(lambda: _answers(postgres), seconds=60, what="PostgreSQL answers")
+            _wait_until_it_answers(postgres, server)
             yield postgres
         finally:
             server.send_signal(signal.SIGINT)  # a fast shutdown: clients are sent away
@@ -113,9 +113,12 @@ def _free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _answers(postgres: Postgres) -> bool:
-    try:
-        postgres.execute("SELECT 1")
-    except psycopg.OperationalError:
-        return False
-    return True
+def _wait_until_it_answers(postgres: Postgres, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        assert server.poll() is None, "PostgreSQL ended while starting"
+        try:
+            return postgres.execute("SELECT 1")
+        except psycopg.OperationalError:
+            assert time.monotonic() < deadline, "PostgreSQL does not answer"
+            time.sleep(0.05)

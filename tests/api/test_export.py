@@ -17,8 +17,8 @@ from captionfleet_api.jobs.export import Names, guarded, safe_name
 
 
 @pytest.fixture
-async def doors(tmp_path: Path, database_url: str) -> AsyncIterator[Doors]:
-    async with open_doors(tmp_path, database_url=database_url) as doors:
+async def doors(tmp_path: Path) -> AsyncIterator[Doors]:
+    async with open_doors(tmp_path) as doors:
         yield doors
 
 
