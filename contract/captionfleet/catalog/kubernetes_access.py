@@ -53,6 +53,8 @@ def _load_account(
         str(account / "token"), str(account / "ca.crt"), True, environment
     )
     loader.load_and_set(configuration)
+    # A proxy for the outside world must not be asked for the cluster's own address.
+    configuration.client_session_kwargs = {"trust_env": False}
 
 
 async def _load_kubeconfig(configuration: "Configuration", file: str) -> None:
