@@ -65,9 +65,8 @@ class Builder:
     def __init__(self, places: Places) -> None:
         folders = (str(places.buildah), str(places.work / "run"))
         driver = ("--storage-driver", "overlay")
-        # With mounts of their own: none outlives them, however they end.
-        self._builder = _apart("buildah", "--root", folders[0], "--runroot", folders[1], *driver)
-        self._reader = _apart(
+        self._builder = apart("buildah", "--root", folders[0], "--runroot", folders[1], *driver)
+        self._reader = apart(
             "containers-storage", "--graph", folders[0], "--run", folders[1], *driver
         )
         self._environment = {**os.environ, "TMPDIR": str(places.work)}
@@ -127,8 +126,9 @@ class Builder:
         return done.stdout
 
 
-def _apart(*command: str) -> tuple[str, ...]:
-    return ("unshare", "--mount", *command)
+def apart(*command: str) -> tuple[str, ...]:
+    """`command`, ending with this process, and with mounts that end with it: however it ends."""
+    return ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", *command)
 
 
 def _machine_configuration(folder: Path) -> list[str]:

@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 
-from tests.cluster.images.builder import Blob, BuildFailed, Built
+from tests.cluster.images.builder import Blob, BuildFailed, Built, apart
 
 _NAMESPACE = "k8s.io"  # where kubelet's containerd looks
 _BEFORE = ".before"
@@ -46,7 +46,7 @@ class NodeStore:
         config.write_text(_CONFIG.format(root=self._folder, state=self._state))
         with (self._state / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                ["unshare", "--mount", "containerd", "--config", str(config)],
+                apart("containerd", "--config", str(config)),
                 stdout=log, stderr=log,
             )  # fmt: skip
         deadline = time.monotonic() + 60
