@@ -3,6 +3,7 @@
 It plays everything around the planner, so that the planner can be run through hours in seconds.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -76,6 +77,8 @@ class Simulation:
     settled_at: float = START
     away_until: float = START
     """The broker is out of the operator's reach until then."""
+    begun: Counter[str] = field(default_factory=Counter)
+    """Model -> how often a copy of it began to load."""
 
     def step(self) -> tuple[World, Memory, Plan]:
         """Two seconds pass, then the operator has a turn. Returns what it saw and decided."""
@@ -202,6 +205,7 @@ class Simulation:
         self, worker: SimWorker, name: str, state: CopyState, reason: str | None = None
     ) -> None:
         size = self.natures[name].bytes
+        self.begun[name] += state == CopyState.LOADING
         worker.copies[name] = SimCopy(state, self.now, self.now, size, reason)
 
     def _work(self) -> None:

@@ -8,10 +8,13 @@ from tests.operator.simulator import Nature, Simulation
 from captionfleet_operator.planner import Plan
 
 
-def fleet(*names: str, loads: float = 4.0, rate: float = 1.0, **spec: Any) -> Simulation:
+def fleet(
+    *names: str, loads: float = 4.0, rate: float = 1.0, prove: str = "OnFirstUse", **spec: Any
+) -> Simulation:
     """Models of 1 GB on workers of 8 GB, in one pool."""
+    facts: dict[str, Any] = {"requirements": {"memory": "1G"}, "acceptance": {"prove": prove}}
     return Simulation(
-        {name: model(name, requirements={"memory": "1G"}) for name in names},
+        {name: model(name, **facts) for name in names},
         {name: Nature(GB, loads, rate) for name in names},
         {"cpu": pool(**spec)},
         memory_per_worker=8 * GB,
@@ -82,3 +85,42 @@ def test_the_work_of_a_fallen_worker_goes_on_elsewhere_at_once() -> None:
     run(played, 10)
 
     assert any(worker.copies for id_, worker in played.workers.items() if id_ != holder)
+
+
+def test_models_are_proven_from_zero_one_after_the_other_and_the_worker_goes_again() -> None:
+    played = fleet(
+        "a", "b", "c", prove="OnApply",
+        autoscaling={"minReplicas": 0, "scaleToZeroAfterSeconds": 60},
+    )  # fmt: skip
+
+    plans = run(played, 1200)
+
+    assert sizes(plans) == [1, 0]
+    assert played.begun == {"a": 1, "b": 1, "c": 1}
+    history = plans[-1].pool_statuses["cpu"].scaling_history
+    assert [each.reason for each in history] == [
+        "no work for 120 s; minReplicas is 0",
+        "a, b, c are to be proven",
+    ]
+
+
+def test_pictures_do_not_wait_for_the_proof_of_another_model() -> None:
+    played = fleet("a", "b", prove="OnApply", loads=40.0)
+    run(played, 10)
+
+    played.pending = {"b": 1}
+    run(played, 50)
+
+    assert not played.pending
+    run(played, 60)
+    assert played.begun == {"a": 2, "b": 1}
+
+
+def test_a_restarted_operator_proves_nothing_a_second_time() -> None:
+    played = fleet("a", "b", prove="OnApply")
+    run(played, 60)
+
+    played.restart_operator()
+    run(played, 1200)
+
+    assert played.begun == {"a": 1, "b": 1}

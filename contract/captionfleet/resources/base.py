@@ -63,4 +63,4 @@ class LabelSelector(Resource):
     """Labels that the other side must carry, all of them. Empty matches everything."""
 
     def matches(self, labels: dict[str, str]) -> bool:
-        return all(labels.get(name) == value for name, value in self.match_labels.items())
+        return self.match_labels.items() <= labels.items()

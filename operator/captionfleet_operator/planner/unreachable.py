@@ -24,6 +24,8 @@ def unreachable_model(world: World, memory: Memory, model: ModelSeen) -> ModelSt
         ("Ready", False, UNREACHABLE, told),
     ]
     generation = model.manifest.metadata.generation
+    if before.message == told and _says(before.conditions, verdicts, generation):
+        return before
     conditions = _replaced(world, before.conditions, verdicts, generation)
     return before.model_copy(update={"message": told, "conditions": conditions})
 
@@ -34,6 +36,15 @@ def unreachable_pool(world: World, memory: Memory, pool: PoolSeen) -> PoolStatus
     generation = pool.manifest.metadata.generation
     conditions = _replaced(world, before.conditions, [verdict], generation)
     return before.model_copy(update={"conditions": conditions})
+
+
+def _says(conditions: Iterable[Condition], verdicts: Iterable[Verdict], generation: int) -> bool:
+    said = {
+        (each.type, each.status == "True", each.reason, each.message)
+        for each in conditions
+        if each.observed_generation == generation
+    }
+    return said.issuperset(verdicts)
 
 
 def _replaced(
