@@ -39,10 +39,15 @@ class Cluster:
     """Where pods reach what listens on this machine."""
 
     @classmethod
-    def start(cls, state: Path, *, node: bool, owner: int | None = None) -> "Cluster":
-        """Start one on free ports; it ends with its owner, this process, at the latest."""
+    def start(
+        cls, state: Path, *, node: bool, owner: int | None = None, images: Path | None = None
+    ) -> "Cluster":
+        """Start one on free ports; it ends with its owner, this process, at the latest.
+
+        `images`: a folder that tests.cluster.images made, for its node to begin with.
+        """
         options = ["--owner", str(owner or os.getpid())] + ([] if node else ["--no-node"])
-        script(state, "up", *options)
+        script(state, "up", *options, images=images)
         lines = script(state, "env").splitlines()
         env = dict(line.removeprefix("export ").split("=", 1) for line in lines)
         return cls(state, env["SERVER"], Path(env["AUDIT_LOG"]), env["NODE"], env["HOST_IP"])
@@ -106,8 +111,9 @@ def build(name: str) -> None:
     subprocess.run([str(SCRIPT), "build", name], check=True)
 
 
-def script(state: Path, *args: str) -> str:
-    return run([str(SCRIPT), *args], env={**os.environ, "CLUSTER_STATE": str(state)})
+def script(state: Path, *args: str, images: Path | None = None) -> str:
+    env = {**os.environ, "CLUSTER_STATE": str(state)}
+    return run([str(SCRIPT), *args], env=env | ({"CLUSTER_IMAGES": str(images)} if images else {}))
 
 
 def run(

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.cluster.clusters import Cluster, build
+from tests.cluster.images.node_images import build_all
 from tests.conftest import ROOT
 
 from captionfleet.ids import new_nonce
@@ -32,6 +33,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         for fixture in CLUSTERS.keys() & used:
             for program in CLUSTERS[fixture][1]:
                 build(program)
+        if "node_cluster" in used:
+            build_all()
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +45,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]
 
 @pytest.fixture(scope="session")
 def node_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """The same with a node that runs pods. Needs root."""
+    """The same with a node that runs pods, and has our images. Needs root."""
     yield from _cluster(tmp_path_factory, node=True)
 
 
@@ -59,10 +62,12 @@ def node_namespace(node_cluster: Cluster) -> Iterator[str]:
 
 
 def _cluster(factory: pytest.TempPathFactory, *, node: bool) -> Iterator[Cluster]:
-    cluster = Cluster.start(factory.mktemp("cluster"), node=node)
+    images = build_all() if node else None
+    cluster = Cluster.start(factory.mktemp("cluster"), node=node, images=images)
     try:
-        cluster.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
-        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        if not node:  # there the chart brings them
+            cluster.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
+            cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         yield cluster
     finally:
         cluster.stop()
