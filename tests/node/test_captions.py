@@ -40,10 +40,10 @@ async def test_a_hundred_pictures_by_two_models_bring_up_two_pods_and_none_stays
     assert [task.state for task in tasks] == ["captioned"] * 200
     assert len(captioned_by(tasks)) >= 2
     await eventually(lambda: not installed.workers(), seconds=120, what="workers at zero again")
-    sizes = {(d["from"], d["to"]): d["reason"] for d in history(installed)}
-    assert "tasks wait for" in " ".join(r for (f, _), r in sizes.items() if f == 0)
-    assert max(to for _, to in sizes) == 2
-    assert "no work for" in " ".join(r for (_, to), r in sizes.items() if to == 0)
+    steps = history(installed)
+    assert any("wait for" in step["reason"] for step in steps if step["from"] == 0), steps
+    assert max(step["to"] for step in steps) == 2
+    assert any("no work for" in step["reason"] for step in steps if step["to"] == 0), steps
 
 
 async def test_a_worker_deleted_by_force_in_mid_job_loses_nothing(installed: Installation) -> None:
