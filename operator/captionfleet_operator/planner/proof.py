@@ -62,7 +62,7 @@ def to_prove(world: World, memory: Memory, model: ModelSeen) -> bool:
 def unproven_since(world: World, memory: Memory, model: ModelSeen) -> float:
     """Since when its proof waits for a place: for an earlier operator too, by its last status."""
     status = model.manifest.status
-    if status is None or model.name in memory.model_statuses:
+    if status is None or model.name in memory.told:
         return world.now
     judged = [each for each in status.conditions if each.type in ("Ready", "Scheduled")]
     if not judged or any(each.status == "True" for each in judged):
