@@ -265,5 +265,7 @@ def test_a_gpu_that_is_not_there_is_asked_for_in_vain(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    # It would bind all loggers of this process to the output of this test.
+    monkeypatch.setattr("captionfleet_worker.main.configure_logging", lambda *_: None)
     assert main(["--device", "GPU"]) == 2
     assert "set CAPTIONFLEET_DEVICE=CPU" in capsys.readouterr().err
