@@ -82,6 +82,7 @@ class FleetLink:
             for name, pool in world.pools.items()
         }
         models, workers = world.models, world.workers
+        self._sent = {id_: sent for id_, sent in self._sent.items() if id_ in workers}
         await asyncio.gather(
             self._tell_reasons(plan),
             *(

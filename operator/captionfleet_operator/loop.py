@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
 import structlog
 
@@ -117,13 +117,18 @@ async def follow(catalog: Catalog, changed: Callable[[], None]) -> None:
     while True:
         async with _step("watch the catalog"):
             async for _ in catalog.watch():
-                problems = catalog.problems()
-                for problem in problems:
-                    if problem not in told:
-                        log.warning("manifest refused", why=problem)
-                told = problems
+                told = tell_problems(catalog, told)
                 changed()
         await asyncio.sleep(HEARTBEAT_SECONDS)
+
+
+def tell_problems(catalog: Catalog, told: Collection[str]) -> list[str]:
+    """Log what is refused and was not told yet. Returns all there is."""
+    problems = catalog.problems()
+    for problem in problems:
+        if problem not in told:
+            log.warning("manifest refused", why=problem)
+    return problems
 
 
 @contextlib.asynccontextmanager

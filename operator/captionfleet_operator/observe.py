@@ -33,6 +33,8 @@ class Observer:
 
     def world(self, now: float, queue_trouble: Mapping[str, str]) -> World:
         models, pools = self._catalog.models(), self._catalog.pools()
+        for gone in self._fingerprints.keys() - models.keys():
+            del self._fingerprints[gone]
         own = {
             worker.id: worker
             for pool in self._workers.pools() | pools.keys()

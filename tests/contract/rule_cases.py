@@ -85,6 +85,12 @@ CASES = [
         {"source": HUB},
     ),
     model(
+        "spec.source.volume",
+        "source.volume.path must stay inside the claim: remove the .. from it",
+        {"source": {"volume": {"claimName": "models", "path": "../other/blip"}}},
+        {"source": {"volume": {"claimName": "models", "path": "blip..large"}}},
+    ),
+    model(
         "spec.custom",
         "custom.files paths are relative: remove the leading slash",
         files("/mine.py"),

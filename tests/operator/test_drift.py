@@ -70,3 +70,12 @@ def test_the_servers_way_of_writing_an_amount_is_no_drift() -> None:
     }
 
     assert not drifted(made(2, **wish)[KEY], body)
+
+
+def test_an_empty_text_that_the_server_leaves_out_is_no_drift() -> None:
+    body = live(env={"EMPTY": ""})
+    for each in body["spec"]["template"]["spec"]["containers"][0]["env"]:
+        if each["name"] == "EMPTY":
+            del each["value"]
+
+    assert not drifted(made(2, env={"EMPTY": ""})[KEY], body)

@@ -54,3 +54,19 @@ def test_the_same_version_twice_is_no_change() -> None:
     mirror.replace("Pod", [seen_pod(version=5)], "6")
 
     assert changes == [POD]
+
+
+def test_a_pod_whose_pool_label_was_changed_counts_in_its_new_pool_alone() -> None:
+    changes = Changes()
+    mirror = Mirror(changes.note)
+    mirror.see("Pod", seen_pod(version=5))
+    moved = seen_pod(version=6)
+    moved["metadata"]["labels"] = {"captionfleet.io/pool": "debug"}
+
+    mirror.see("Pod", moved)
+    assert (mirror.of_pool("cpu", "Pod"), len(mirror.of_pool("debug", "Pod"))) == ([], 1)
+    mirror.see(
+        "Pod", {**moved, "metadata": {**moved["metadata"], "resourceVersion": "7"}}, gone=True
+    )
+
+    assert mirror.pools() == set()

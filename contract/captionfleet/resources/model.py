@@ -42,6 +42,12 @@ class HuggingFaceSource(Resource):
 
 
 class VolumeSource(Resource):
+    model_config = rules(
+        rule(
+            "!has(self.claimName) || !self.path.matches('(^|/)[.][.](/|$)')",
+            "source.volume.path must stay inside the claim: remove the .. from it",
+        ),
+    )
     claim_name: ShortText | None = None
     """Persistent volume claim that holds the folder, on Kubernetes; a pool must mount it."""
     path: Annotated[str, StringConstraints(min_length=1, max_length=4096)]

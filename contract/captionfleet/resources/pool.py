@@ -96,7 +96,15 @@ class Drain(Resource):
 
 
 class Hub(Resource):
-    endpoint: Annotated[str, StringConstraints(max_length=253)] | None = None
+    endpoint: (
+        Annotated[
+            str,
+            StringConstraints(
+                pattern=r"^https?://[-a-zA-Z0-9.]+(:[0-9]{1,5})?(/[^ ]*)?$", max_length=253
+            ),
+        ]
+        | None
+    ) = None
     """Address of the hub for the workers of this pool, as HF_ENDPOINT. A model's own wins."""
     offline: bool = False
     """True never asks a hub: models load from the cache or not at all."""
@@ -125,7 +133,8 @@ class Monitoring(Resource):
 
 class NetworkPolicy(Resource):
     enabled: bool = True
-    """Let nothing in but to the metrics port, and out only to name servers, broker and hub."""
+    """Let nothing in but to the metrics port, and out only to the ports of name servers, broker
+    and hub."""
 
 
 ENVIRONMENT_NAMES = keys(

@@ -53,7 +53,8 @@ def children(
         wanted.append(_child(pool, POLICY, name, {"spec": _network_policy(pool, settings)}))
     if monitored and spec.monitoring.service_monitor:
         monitor = _child(pool, SERVICE_MONITOR, name, {"spec": _service_monitor(pool.name)})
-        monitor["metadata"]["labels"] |= spec.monitoring.labels
+        labels = spec.monitoring.labels | monitor["metadata"]["labels"]
+        monitor["metadata"]["labels"] = labels
         wanted.append(monitor)
     return {(each["kind"], each["metadata"]["name"]): _stamped(each) for each in wanted}
 
@@ -118,7 +119,7 @@ def _cache_claim(pool: PoolManifest) -> Manifest:
 
 
 def _network_policy(pool: PoolManifest, settings: OperatorSettings) -> Manifest:
-    """In: whoever scrapes. Out: name servers, the broker, and hubs unless it is offline."""
+    """In: whoever scrapes. Out: the ports of name servers, broker and, unless offline, hubs."""
     names = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
     ports = {_port(settings.rabbitmq_url.get_secret_value())}
     if pool.spec.broker.secret_ref:
@@ -137,6 +138,9 @@ def _network_policy(pool: PoolManifest, settings: OperatorSettings) -> Manifest:
 
 
 def _port(url: str) -> int:
-    parts = urlsplit(url)
     usual = {"amqp": 5672, "amqps": 5671, "http": 80}
-    return parts.port or usual.get(parts.scheme, _HTTPS_PORT)
+    try:
+        parts = urlsplit(url)
+        return parts.port or usual.get(parts.scheme, _HTTPS_PORT)
+    except ValueError:  # no such port: the worker will say so, with the address
+        return _HTTPS_PORT

@@ -9,7 +9,7 @@ from captionfleet_operator.cluster.naming import APPLIED
 _QUANTITY = re.compile(r"^(\d+(?:\.\d+)?)(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")
 _UNITS = {"m": 1e-3, None: 1, "k": 1e3, "Ki": 2**10, "M": 1e6, "Mi": 2**20,
           "G": 1e9, "Gi": 2**30, "T": 1e12, "Ti": 2**40}  # fmt: skip
-_NOTHING: tuple[Any, ...] = (None, {}, [])
+_NOTHING: tuple[Any, ...] = (None, "", {}, [])
 
 
 def drifted(wanted: Mapping[str, Any], live: Mapping[str, Any] | None) -> bool:

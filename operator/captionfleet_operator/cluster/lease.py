@@ -50,19 +50,38 @@ class OperatorLease:
         log.info("this operator is at work", lease=MANAGER, identity=self._identity)
 
     async def keep(self) -> None:
-        """Renew until cancelled. Raises LeaseLost."""
+        """Renew until cancelled. Raises LeaseLost, well before anybody else may take it."""
         renewed = time.monotonic()
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             try:
-                async with asyncio.timeout(RENEW_SECONDS):
-                    await self._take(self._lease)
-                renewed = time.monotonic()
-            except (KubernetesError, TimeoutError, OSError) as error:
-                conflict = isinstance(error, KubernetesError) and error.status == 409
-                if conflict or time.monotonic() - renewed > DURATION_SECONDS - RENEW_SECONDS:
-                    raise LeaseLost(f"the lease could not be renewed: {error}") from error
+                async with asyncio.timeout(
+                    renewed + DURATION_SECONDS - RENEW_SECONDS - time.monotonic()
+                ):
+                    renewed = await self._renew()
+            except TimeoutError as error:
+                raise LeaseLost("the lease could not be renewed in time") from error
+
+    async def _renew(self) -> float:
+        """Until it worked. Returns when the renewal that worked was sent."""
+        while True:
+            sent = time.monotonic()
+            try:
+                await self._take(self._lease)
+                return sent
+            except KubernetesError as error:
                 log.warning("lease not renewed; tried again", why=str(error))
+                if error.status == 409:
+                    await self._look_again()
+            await asyncio.sleep(_ASK_SECONDS)
+
+    async def _look_again(self) -> None:
+        """An answer may have got lost: what was renewed is still ours."""
+        there = await self._api.get(self._path)
+        holder = ((there or {}).get("spec") or {}).get("holderIdentity")
+        if holder != self._identity:
+            raise LeaseLost(f"the lease was taken by {holder or 'nobody'}")
+        self._lease = there
 
     async def release(self) -> None:
         """Let the next one begin without waiting."""

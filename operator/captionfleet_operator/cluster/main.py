@@ -25,7 +25,7 @@ from captionfleet_operator.cluster.watching import (
     settings_for,
 )
 from captionfleet_operator.cluster.workers import ClusterWorkers
-from captionfleet_operator.loop import Operator
+from captionfleet_operator.loop import Operator, tell_problems
 from captionfleet_operator.planner import Memory, Plan, World, events
 from captionfleet_operator.settings import OperatorSettings
 from captionfleet_operator.statuses import CLUSTER_NUMBERS_SECONDS, StatusWriter
@@ -57,6 +57,7 @@ class ClusterOperator:
         self._namespace = settings.namespace
         self._meters = Meters(settings.namespace)
         self._stop = asyncio.Event()
+        self._told: list[str] = []
 
     async def run(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -151,7 +152,10 @@ class ClusterOperator:
 
     def see(self, kind: Kind, body: Mapping[str, Any], *, gone: bool) -> None:
         if kind in (MODEL, POOL):
+            if kind == POOL and (gone or "deletionTimestamp" in body["metadata"]):
+                self._workers.forget(body["metadata"]["name"])
             self._catalog.see("DELETED" if gone else "MODIFIED", dict(body))
+            self._told = tell_problems(self._catalog, self._told)
             self._operator.wake()
         else:
             self._workers.mirror.see(kind.kind, body, gone=gone)
@@ -159,6 +163,7 @@ class ClusterOperator:
     def see_all(self, kind: Kind, items: list[Mapping[str, Any]], version: str) -> None:
         if kind in (MODEL, POOL):
             self._catalog.see_all(kind.kind, [dict(item) for item in items], version)
+            self._told = tell_problems(self._catalog, self._told)
             self._operator.wake()
         else:
             self._workers.mirror.replace(kind.kind, items, version)

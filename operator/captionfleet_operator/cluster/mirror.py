@@ -43,6 +43,9 @@ class Mirror:
         elif known is None or _version(known) != _version(body):
             self._objects[key] = body
             pool = _pool(body)
+            if known and _pool(known) != pool:  # somebody changed its label
+                self._of_pool[_pool(known)].discard(key)
+                self._changed(key, _pool(known))
             self._of_pool[pool].add(key)
             self._changed(key, pool)
 

@@ -27,6 +27,7 @@ from captionfleet_operator.cluster.kinds import (
     MODEL,
     POD,
     SERVICE_MONITOR,
+    Kind,
 )
 from captionfleet_operator.cluster.naming import MANAGER, POOL_LABEL
 from captionfleet_operator.queue_record import read_record
@@ -58,18 +59,21 @@ def main() -> int:
     if not settings.namespace:
         print("captionfleet uninstall: set CAPTIONFLEET_NAMESPACE", file=sys.stderr)
         return 2
-    asyncio.run(_uninstall(settings, settings.namespace))
-    return 0
+    return 0 if asyncio.run(_uninstall(settings, settings.namespace)) else 1
 
 
-async def _uninstall(settings: UninstallSettings, namespace: str) -> None:
-    """Each step by itself: whatever fails is told, and the rest is done."""
+async def _uninstall(settings: UninstallSettings, namespace: str) -> bool:
+    """Each step by itself: whatever fails is told, and the rest is done.
+
+    False if workers may be left; queues that stay on a broker do no harm.
+    """
     api = await KubernetesAPI.connect()
     try:
         models = await _models(api, namespace)
-        await _stop_operator(api, namespace, settings)
-        await _delete_children(api, namespace)
+        stopped = await _stop_operator(api, namespace, settings)
+        deleted = await _delete_children(api, namespace)
         await _clear_broker(settings, models)
+        return stopped and deleted
     finally:
         await api.close()
 
@@ -83,22 +87,25 @@ async def _models(api: KubernetesAPI, namespace: str) -> list[str]:
     return [item["metadata"]["name"] for item in listed["items"]]
 
 
-async def _stop_operator(api: KubernetesAPI, namespace: str, settings: UninstallSettings) -> None:
-    """It would make again what is deleted."""
+async def _stop_operator(api: KubernetesAPI, namespace: str, settings: UninstallSettings) -> bool:
+    """It would make again what is deleted. One that is gone already is stopped."""
     if not settings.operator_deployment:
-        return
+        return True
     name = settings.operator_deployment
     path = path_of(DEPLOYMENT.api_version, DEPLOYMENT.plural, namespace, name, "scale")
     try:
         await api.patch(path, {"spec": {"replicas": 0}}, manager=MANAGER)
     except KubernetesError as error:
-        log.warning("operator not stopped", why=str(error))
-        return
-    await _gone(api, namespace, settings.operator_labels, _OPERATOR_SECONDS)
-    log.info("operator stopped")
+        if error.status != 404:
+            log.warning("operator not stopped", why=str(error))
+            return False
+    stopped = await _gone(api, namespace, settings.operator_labels, _OPERATOR_SECONDS)
+    log.info("operator stopped" if stopped else "operator still runs")
+    return stopped
 
 
-async def _delete_children(api: KubernetesAPI, namespace: str) -> None:
+async def _delete_children(api: KubernetesAPI, namespace: str) -> bool:
+    done = True
     for kind in CHILDREN:
         if kind == CLAIM:
             continue  # it holds files that took long to fetch; it goes with its pool
@@ -109,25 +116,35 @@ async def _delete_children(api: KubernetesAPI, namespace: str) -> None:
         except KubernetesError as error:
             if kind != SERVICE_MONITOR or error.status != 404:
                 log.warning("objects not listed", kind=kind.kind, why=str(error))
+                done = False
             continue
         for item in listed["items"]:
-            name = item["metadata"]["name"]
-            with contextlib.suppress(KubernetesError):
-                await api.delete(path_of(kind.api_version, kind.plural, namespace, name))
-                log.info("deleted", kind=kind.kind, name=name)
+            done &= await _delete(api, namespace, kind, item["metadata"]["name"])
     # Workers drain while the broker still is there to take their last results.
     await _gone(api, namespace, POOL_LABEL, _WORKERS_SECONDS)
+    return done
 
 
-async def _gone(api: KubernetesAPI, namespace: str, selector: str, seconds: float) -> None:
+async def _delete(api: KubernetesAPI, namespace: str, kind: Kind, name: str) -> bool:
+    try:
+        await api.delete(path_of(kind.api_version, kind.plural, namespace, name))
+    except KubernetesError as error:
+        log.warning("not deleted", kind=kind.kind, name=name, why=str(error))
+        return False
+    log.info("deleted", kind=kind.kind, name=name)
+    return True
+
+
+async def _gone(api: KubernetesAPI, namespace: str, selector: str, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     path = path_of(POD.api_version, POD.plural, namespace)
     while time.monotonic() < deadline:
         with contextlib.suppress(KubernetesError):
             if not (await api.list(path, labelSelector=selector))["items"]:
-                return
+                return True
         await asyncio.sleep(0.5)
     log.warning("pods are still there", selector=selector, seconds=seconds)
+    return False
 
 
 async def _clear_broker(settings: UninstallSettings, models: list[str]) -> None:
@@ -142,7 +159,7 @@ async def _clear_broker(settings: UninstallSettings, models: list[str]) -> None:
         session = await asyncio.wait_for(link.connected(), _BROKER_SECONDS)
         await _delete_queues(session, names, models, settings.server_queue)
         log.info("queues deleted", fleet=settings.fleet)
-    except (TimeoutError, *CONNECTION_TROUBLE) as error:
+    except (ValueError, TimeoutError, *CONNECTION_TROUBLE) as error:
         why = link.trouble or str(error)
         log.warning("the broker did not answer: queues that it still has stay there", why=why)
     finally:

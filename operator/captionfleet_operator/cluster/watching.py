@@ -4,6 +4,7 @@ A watch may miss what happened while it was interrupted; the whole reading finds
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
@@ -45,6 +46,9 @@ def registry_for(seer: Seer) -> kopf.OperatorRegistry:
 
     @kopf.on.login(registry=registry)
     def login(**facts: Any) -> kopf.ConnectionInfo | None:
+        # In the order of our own client: a KUBECONFIG wins over the pod's account.
+        if "KUBECONFIG" in os.environ:
+            return kopf.login_with_kubeconfig(**facts)
         return kopf.login_with_service_account(**facts) or kopf.login_with_kubeconfig(**facts)
 
     for kind in WATCHED:

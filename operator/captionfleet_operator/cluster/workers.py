@@ -109,15 +109,24 @@ class ClusterWorkers:
         """Say which children each pool shall have; the queue makes them so."""
         self._leavers = {worker for size in plan.pools.values() for worker in size.drain}
         for name in self._wanted.keys() - world.pools.keys():
-            # Its children go with it: their owner is gone.
-            del self._wanted[name], self._made_from[name]
+            self.forget(name)
         for name, size in plan.pools.items():
-            self._want(world.pools[name].manifest, size.workers)
+            try:
+                self._want(world.pools[name].manifest, size.workers)
+            except Exception:  # one pool's trouble is not that of the others
+                log.exception("the objects of a pool could not be made up", pool=name)
+
+    def forget(self, pool: str) -> None:
+        """It is gone or going, and its children go with it: nothing of it is made again."""
+        self._wanted.pop(pool, None)
+        self._made_from.pop(pool, None)
 
     def _want(self, pool: PoolManifest, replicas: int) -> None:
         made_from = (pool, replicas, self.monitored)
-        if pool.metadata.deletion_timestamp or self._same(pool.name, made_from):
-            return
+        if pool.metadata.deletion_timestamp:
+            return self.forget(pool.name)
+        if self._same(pool.name, made_from):
+            return None
         before = self._wanted.get(pool.name, {})
         wanted = children(pool, replicas, self._settings, monitored=self.monitored)
         self._wanted[pool.name], self._made_from[pool.name] = wanted, made_from
@@ -125,6 +134,7 @@ class ClusterWorkers:
         for key in sorted(unwanted | wanted.keys(), key=_order):
             if wanted.get(key) != before.get(key) or key not in before:
                 self.queue.add(key)
+        return None
 
     def _same(self, pool: str, made_from: tuple[PoolManifest, int, bool]) -> bool:
         """Statuses change all the time and are no reason to make manifests anew."""
@@ -172,7 +182,14 @@ class ClusterWorkers:
             if cost != wanted and "deletionTimestamp" not in pod["metadata"]:
                 body = {"metadata": {"annotations": {DELETION_COST: wanted}}}
                 self._on_write()
-                await self._api.patch(self._path((POD.kind, name)), body, manager=MANAGER)
+                await self._mark(name, body)
+
+    async def _mark(self, pod: str, body: Mapping[str, Any]) -> None:
+        try:
+            await self._api.patch(self._path((POD.kind, pod)), body, manager=MANAGER)
+        except KubernetesError as error:
+            if error.status != 404:  # it left by itself
+                raise
 
     def _path(self, key: Key) -> str:
         kind = BY_KIND[key[0]]

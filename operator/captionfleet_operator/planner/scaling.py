@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from captionfleet_operator.planner.memory import Memory, PoolMemory
-from captionfleet_operator.planner.need import Size, Work, is_fixed, least, needed_size
+from captionfleet_operator.planner.need import Size, Work, least, needed_size
 from captionfleet_operator.planner.placement import Placement
 from captionfleet_operator.planner.seen import PoolSeen
 from captionfleet_operator.planner.victims import victims
@@ -58,8 +58,7 @@ def _unheard_size(pool: PoolSeen, last: PoolMemory) -> int:
     """What a person lowered is lowered once it is known who can be spared."""
     if pool.stopped:
         return 0
-    size = max(last.size, least(pool))
-    return size if is_fixed(pool) else min(size, pool.spec.autoscaling.max_replicas)
+    return max(last.size, least(pool))
 
 
 def _step(
