@@ -99,7 +99,15 @@ def test_waiting_pictures_go_first() -> None:
     decided = decide(seen)
 
     assert loaded(decided) == ["z"]
-    assert decided.waiting["a"] == "waits to be proven: other models load first in pool cpu"
+    assert decided.waiting["a"] == "waits to be proven: other models come first in pool cpu"
+
+
+def test_a_proof_disturbs_no_worker_that_captions_unless_it_waited_for_long() -> None:
+    busy = worker("cpu-1", copy("z", idle_seconds=0))
+    seen = world(models=[applied("a"), model("z")], pools=[pool()], workers=[busy], demand={"z": 9})
+
+    assert loaded(decide(seen)) == ["z"]
+    assert loaded(decide(seen, Memory(waiting_since={"a": START - 120}))) == ["a", "z"]
 
 
 def test_one_after_the_other_is_proven_on_each_worker() -> None:

@@ -7,14 +7,13 @@ from math import ceil
 from captionfleet.resources.pool import AutoscalingMode
 from captionfleet_operator.planner.memory import Memory, PoolMemory
 from captionfleet_operator.planner.placement import Placement
+from captionfleet_operator.planner.proof import PROOF_PATIENCE_SECONDS
 from captionfleet_operator.planner.seen import PoolSeen
 from captionfleet_operator.planner.speed import ASSUMED_RATE, work_seconds
 from captionfleet_operator.planner.world import World
 
 _PROOF_SECONDS = 1.0
 """What proofs add to a backlog, all together: enough to be heard by an autoscaler."""
-_PROOF_PATIENCE = 120.0
-"""Seconds a proof looks for a place on the workers there are before it may bring another."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ def _may_bring_a_worker(world: World, placement: Placement, name: str) -> bool:
         return True
     goal = placement.goals[name]
     waited = world.now - placement.waiting_since.get(name, world.now)
-    return goal.proof and not goal.failed and waited >= _PROOF_PATIENCE
+    return goal.proof and not goal.failed and waited >= PROOF_PATIENCE_SECONDS
 
 
 def _for_proof(placement: Placement, pool: PoolSeen) -> list[Size]:

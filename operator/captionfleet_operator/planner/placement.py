@@ -10,6 +10,7 @@ from captionfleet_operator.planner.eviction import evict, make_room, yielding_pr
 from captionfleet_operator.planner.fitting import gigabytes, worker_takes
 from captionfleet_operator.planner.goals import Goal, goals, waiting_since
 from captionfleet_operator.planner.memory import Memory
+from captionfleet_operator.planner.proof import PROOF_PATIENCE_SECONDS
 from captionfleet_operator.planner.retention import let_go, move_failed
 from captionfleet_operator.planner.rooms import Books, Room, open_books
 from captionfleet_operator.planner.seen import ModelSeen, PoolSeen
@@ -155,17 +156,26 @@ class _Placing:
         pools = self.world.takers[model.name].names & self.open_pools
         if not pools:
             return self._no_worker(model)
-        idle = [room for room in self.idle if worker_takes(self.world, model, room.worker)]
+        idle = [
+            room
+            for room in (self.idle if self._is_patient(model) else self.quiet)
+            if worker_takes(self.world, model, room.worker)
+        ]
         if not idle:
             pool = min(pools)
-            return Wait(Lack.LOAD_SLOT, f"other models load first in pool {pool}", pool)
+            return Wait(Lack.LOAD_SLOT, f"other models come first in pool {pool}", pool)
         idle = self._by_cost(idle, model)
         room = next((room for room in idle if room.fits(model)), None)
         if room:
             room.keep(model)
         wait = None if room else self._make_room_once(model, idle)
-        self.idle = [room for room in self.idle if room.may_load and not room.awaited]
+        self.idle = [room for room in self.idle if _is_idle(room)]
+        self.quiet = [room for room in self.quiet if _is_idle(room)]
         return wait
+
+    def _is_patient(self, model: ModelSeen) -> bool:
+        waited = self.world.now - self.wanted[model.name].waiting_since
+        return waited >= PROOF_PATIENCE_SECONDS
 
     @cached_property
     def open_pools(self) -> frozenset[str]:
@@ -173,8 +183,17 @@ class _Placing:
 
     @cached_property
     def idle(self) -> list[Room]:
-        """Rooms where a proof may begin to load: nobody else loads or awaits a place there."""
-        return [room for room in self.books.rooms if room.may_load and not room.awaited]
+        """Rooms where a proof may begin to load."""
+        return [room for room in self.books.rooms if _is_idle(room)]
+
+    @cached_property
+    def quiet(self) -> list[Room]:
+        """Those of them where it disturbs nobody's pictures."""
+        return [
+            room
+            for room in self.idle
+            if not any(self.wanted[name].demanded for name in room.keeping)
+        ]
 
     def _make_room_once(self, model: ModelSeen, rooms: Sequence[Room]) -> Wait:
         """A proof that needs no less than one that found no place finds none either."""
@@ -229,6 +248,11 @@ class _Placing:
     def _distance(self, pool: PoolSeen) -> tuple[bool, bool, int, str]:
         holding = any(worker.open for worker in self.world.workers_of(pool.name))
         return not holding, _is_fixed_at_zero(pool), -len(pool.own), pool.name
+
+
+def _is_idle(room: Room) -> bool:
+    """Nobody else loads or awaits a place there."""
+    return room.may_load and not room.awaited
 
 
 def _is_fixed_at_zero(pool: PoolSeen) -> bool:

@@ -15,6 +15,8 @@ from captionfleet_operator.planner.memory import Memory
 from captionfleet_operator.planner.seen import ModelSeen
 from captionfleet_operator.planner.world import World
 
+PROOF_PATIENCE_SECONDS = 120.0
+"""A proof that waits for longer may begin on a worker that captions, or bring another one."""
 _WORKERS_OWN_FAULT = {"OutOfMemory", "EngineDied", "LoadTimeout", "HubUnreachable"}
 
 
