@@ -123,6 +123,10 @@ def _objects() -> list[Document]:
                 "image": PROMETHEUS, "version": "3.13.5", "replicas": 1,
                 "imagePullPolicy": "Never", "serviceAccountName": "prometheus",
                 "serviceMonitorSelector": {}, "serviceMonitorNamespaceSelector": {},
+                "securityContext": {
+                    "runAsNonRoot": True, "runAsUser": 65534, "fsGroup": 65534,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
                 "resources": {"requests": {"memory": "100Mi"}},
             },
         },

@@ -82,11 +82,16 @@ def has(installed: Installation, kind: str) -> bool:
 def used(installed: Installation, program: str) -> set[Right]:
     """In the installation's own namespace; what everybody may do (discovery) has no object."""
     user = f"system:serviceaccount:{installed.namespace}:captionfleet-{program}"
-    return {
-        (r.group, r.resource, r.verb)
+    requests = [
+        r
         for r in installed.cluster.requests()
         if r.user == user and r.namespace == installed.namespace
+    ]
+    # An apply that makes something new is a patch in the log, and needs both rights.
+    made = {
+        (r.group, r.resource, "create") for r in requests if r.verb == "patch" and r.code == 201
     }
+    return made | {(r.group, r.resource, r.verb) for r in requests}
 
 
 def granted(installed: Installation, program: str) -> set[Right]:

@@ -42,6 +42,7 @@ async def test_a_healthy_pool_says_so(broken: Installation) -> None:
     }
     for case in BROKEN:
         broken.kubectl("delete", case.kind, case.name)
+    broken.kubectl("delete", "secret", "bad-broker")
     assert "Unschedulable" not in outputs["cpu"]
     if place := os.environ.get("CAPTIONFLEET_DESCRIBED"):
         Path(place).write_text(page(outputs))

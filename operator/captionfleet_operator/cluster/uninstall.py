@@ -24,6 +24,7 @@ from captionfleet_operator.cluster.kinds import (
     CHILDREN,
     CLAIM,
     DEPLOYMENT,
+    LEASE,
     MODEL,
     POD,
     SERVICE_MONITOR,
@@ -101,7 +102,7 @@ async def _stop_operator(api: KubernetesAPI, namespace: str, settings: Uninstall
             return False
     stopped = await _gone(api, namespace, settings.operator_labels, _OPERATOR_SECONDS)
     log.info("operator stopped" if stopped else "operator still runs")
-    return stopped
+    return stopped & await _delete(api, namespace, LEASE, MANAGER)
 
 
 async def _delete_children(api: KubernetesAPI, namespace: str) -> bool:
