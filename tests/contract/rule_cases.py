@@ -73,6 +73,13 @@ CASES = [
         },
     ),
     model(
+        "spec",
+        "pipelineTag says how transformers asks, and custom code asks by itself: remove one of"
+        " them",
+        {"pipelineTag": "image-to-text", "custom": {"entrypoint": "mine:Mine"}},
+        {"pipelineTag": "image-to-text"},
+    ),
+    model(
         "spec.source",
         "source takes at most one of huggingFace and volume: remove one of them",
         {"source": {**HUB, "volume": {"path": "x"}}},

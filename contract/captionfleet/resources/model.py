@@ -250,6 +250,11 @@ class ModelSpec(Resource):
             "loader.trustRemoteCode runs the repository's code: name a huggingFace source whose"
             " revision is a commit of 40 hex digits",
         ),
+        rule(
+            "!has(self.pipelineTag) || !has(self.custom)",
+            "pipelineTag says how transformers asks, and custom code asks by itself: remove one of"
+            " them",
+        ),
     )
     display_name: ShortText | None = None
     """Name shown to people. Default: the resource's name."""
@@ -258,7 +263,9 @@ class ModelSpec(Resource):
     custom: Custom | None = None
     """Your own Python class that does the captioning."""
     pipeline_tag: PipelineTag | None = None
-    """How the model is asked: without a prompt, or with one. Default: told from its config."""
+    """image-to-text asks without a chat: the caption goes on from the prompt, if there is one.
+    image-text-to-text asks by the chat template, else with a prompt. Default: told from the config.
+    """
     loader: Loader = Loader()
     """How weights are loaded."""
     generation: Generation = Generation()
