@@ -146,7 +146,7 @@ def _progress(facts: Facts, before: ModelStatus) -> str:
         return "LoadingNewRevision"
     if facts.proof:
         return "Proving"
-    return "Downloading" if facts.count(CopyState.DOWNLOADING) else "Loading"
+    return "Downloading" if facts.in_state(CopyState.DOWNLOADING) else "Loading"
 
 
 def _degraded(facts: Facts) -> Verdict:

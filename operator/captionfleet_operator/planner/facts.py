@@ -5,7 +5,6 @@ rounded here, so that noise is no change.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from captionfleet_operator.planner.memory import Memory
 from captionfleet_operator.planner.placement import Lack, Placement
 from captionfleet_operator.planner.proof import status_before
 from captionfleet_operator.planner.seen import ModelSeen, WorkerSeen
-from captionfleet_operator.planner.sentences import steady_sentence, unplaceable
+from captionfleet_operator.planner.sentences import steady_sentence
 from captionfleet_operator.planner.speed import rate
 from captionfleet_operator.planner.world import World
 
@@ -48,12 +47,10 @@ class Obstacle(NamedTuple):
     """Nothing will change by itself: its pool cannot start workers."""
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     name: str
     generation: int
     fingerprint: str
-    source: str
     suspended: bool
     deleted: bool
     queue_trouble: str
@@ -79,16 +76,16 @@ class Facts:
     def is_proven(self) -> bool:
         return self.proven == self.fingerprint
 
-    def count(self, *states: CopyState) -> int:
+    def in_state(self, *states: CopyState) -> int:
         return sum(copy.state in states for copy in self.copies)
 
     @property
     def loaded(self) -> int:
-        return self.count(CopyState.READY)
+        return self.in_state(CopyState.READY)
 
     @property
     def loading(self) -> int:
-        return self.count(CopyState.LOADING, CopyState.DOWNLOADING)
+        return self.in_state(CopyState.LOADING, CopyState.DOWNLOADING)
 
     @property
     def up_to_date(self) -> bool:
@@ -109,11 +106,10 @@ def gather(
         name=name,
         generation=model.manifest.metadata.generation,
         fingerprint=model.fingerprint,
-        source=_source(model),
         suspended=model.spec.suspend,
         deleted=model.deleted,
         queue_trouble=model.queue_trouble,
-        refused=unplaceable(world, model),
+        refused=world.takers[name].refusal,
         copies=tuple(_copy(model, worker, copy) for worker, copy in copies),
         desired=max(goal.copies, placed),
         placed=placed,
@@ -157,19 +153,6 @@ def _copy(model: ModelSeen, worker: WorkerSeen, copy: Copy) -> CopyFacts:
 def _megabytes(size: int | None) -> int | None:
     """Rounded to 16 MB."""
     return None if size is None else round(size / 2**24) * 2**24
-
-
-def _source(model: ModelSeen) -> str:
-    source, custom = model.spec.source, model.spec.custom
-    parts = []
-    if custom:
-        parts.append(f"custom {custom.entrypoint}")
-    if source and source.hugging_face:
-        parts.append(f"{source.hugging_face.repo}@{source.hugging_face.revision}")
-    if source and source.volume:
-        claim = f"{source.volume.claim_name}:" if source.volume.claim_name else ""
-        parts.append(f"{claim}{source.volume.path}")
-    return " with ".join(parts)
 
 
 def _wait_seconds(total: int, speed: float | None, copies: int) -> int | None:

@@ -1,8 +1,8 @@
 """How many copies each model should have: by pins, by seconds of waiting work, and for proof."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import ceil
+from typing import NamedTuple
 
 from captionfleet_operator.planner.fitting import pools_for
 from captionfleet_operator.planner.memory import Memory
@@ -12,8 +12,7 @@ from captionfleet_operator.planner.speed import work_seconds
 from captionfleet_operator.planner.world import World
 
 
-@dataclass(frozen=True)
-class Goal:
+class Goal(NamedTuple):
     """Copies wanted of one model."""
 
     copies: int

@@ -13,15 +13,18 @@ from captionfleet.resources.model_status import (
 )
 from captionfleet_operator.planner.conditions import model_conditions
 from captionfleet_operator.planner.facts import Facts
+from captionfleet_operator.planner.seen import ModelSeen
 
 
-def model_status(facts: Facts, before: ModelStatus, fleet: str, now: str) -> ModelStatus:
+def model_status(
+    model: ModelSeen, facts: Facts, before: ModelStatus, fleet: str, now: str
+) -> ModelStatus:
     """Made from the same facts and the status it gave before, it is the same again."""
     return ModelStatus(
         observed_generation=facts.generation,
         phase=_phase(facts),
         message=facts.sentence,
-        source=facts.source,
+        source=_source(model),
         revision=_revision(facts, before.revision),
         queue=_queue(facts, fleet),
         copies=_copies(facts),
@@ -39,6 +42,19 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f}m" if seconds < 7200 else f"{seconds / 3600:.0f}h"
 
 
+def _source(model: ModelSeen) -> str:
+    source, custom = model.spec.source, model.spec.custom
+    parts = []
+    if custom:
+        parts.append(f"custom {custom.entrypoint}")
+    if source and source.hugging_face:
+        parts.append(f"{source.hugging_face.repo}@{source.hugging_face.revision}")
+    if source and source.volume:
+        claim = f"{source.volume.claim_name}:" if source.volume.claim_name else ""
+        parts.append(f"{claim}{source.volume.path}")
+    return " with ".join(parts)
+
+
 def _phase(facts: Facts) -> ModelPhase:
     if facts.deleted:
         return ModelPhase.TERMINATING
@@ -46,9 +62,9 @@ def _phase(facts: Facts) -> ModelPhase:
         return ModelPhase.SUSPENDED
     if facts.loaded:
         return _phase_of_loaded(facts)
-    if facts.count(CopyState.LOADING):
+    if facts.in_state(CopyState.LOADING):
         return ModelPhase.LOADING
-    if facts.count(CopyState.DOWNLOADING):
+    if facts.in_state(CopyState.DOWNLOADING):
         return ModelPhase.DOWNLOADING
     if facts.failure:
         return ModelPhase.FAILED
@@ -60,7 +76,7 @@ def _phase(facts: Facts) -> ModelPhase:
 def _phase_of_loaded(facts: Facts) -> ModelPhase:
     if not facts.up_to_date:
         return ModelPhase.UPDATING
-    return ModelPhase.DEGRADED if facts.count(CopyState.FAILED) else ModelPhase.READY
+    return ModelPhase.DEGRADED if facts.in_state(CopyState.FAILED) else ModelPhase.READY
 
 
 def _revision(facts: Facts, before: RevisionStatus) -> RevisionStatus:
@@ -94,7 +110,7 @@ def _copies(facts: Facts) -> CopiesStatus:
         desired=facts.desired,
         loaded=facts.loaded,
         loading=facts.loading,
-        failed=facts.count(CopyState.FAILED),
+        failed=facts.in_state(CopyState.FAILED),
         summary=f"{facts.loaded}/{facts.desired}",
         instances=[
             CopyStatus(

@@ -122,5 +122,6 @@ def _status(world: World, memory: Memory, facts: Facts) -> ModelStatus:
     name = facts.name
     if name in memory.model_statuses and memory.told.get(name) == facts:
         return memory.model_statuses[name]
-    before = status_before(memory, world.models[name])
-    return model_status(facts, before, world.fleet, timestamp(world.now))
+    model = world.models[name]
+    before = status_before(memory, model)
+    return model_status(model, facts, before, world.fleet, timestamp(world.now))

@@ -1,12 +1,9 @@
 """One sentence per model and per pool that says how things stand, with live numbers."""
 
-from collections.abc import Sequence
-
 from captionfleet.messages import Copy, CopyState
 from captionfleet.resources.model_status import FailureStatus
 from captionfleet.resources.pool import AutoscalingMode
-from captionfleet_operator.planner.fitting import pools_for
-from captionfleet_operator.planner.matching import Refusal, pool_refuses
+from captionfleet_operator.planner.matching import first
 from captionfleet_operator.planner.memory import Memory
 from captionfleet_operator.planner.placement import Lack, Placement
 from captionfleet_operator.planner.proof import last_failure, status_before, waits_for_change
@@ -16,14 +13,13 @@ from captionfleet_operator.planner.world import World
 
 _LONGEST_REASON = 300
 _RETRY = "; tried again in "
-_MOST_POOLS = 5
 
 
 def model_sentence(world: World, memory: Memory, placement: Placement, model: ModelSeen) -> str:
     """Why its tasks wait, or that they need not. Never empty."""
     if stopped := _stopped(model):
         return stopped
-    if refused := unplaceable(world, model):
+    if refused := world.takers[model.name].refusal:
         return refused.sentence
     if model.queue_trouble:
         return f"its queue could not be declared: {model.queue_trouble}"
@@ -49,22 +45,6 @@ def steady_sentence(world: World, model: ModelSeen, sentence: str) -> str:
     """The same for status, without a count-down: lastFailure has the time of the next try."""
     failed = any(copy.state == CopyState.FAILED for _, copy in world.copies_of(model.name))
     return sentence.partition(_RETRY)[0] if failed else sentence
-
-
-def unplaceable(world: World, model: ModelSeen) -> Refusal | None:
-    """Why no pool can ever run the model as things stand."""
-    if pools_for(world, model):
-        return None
-    if model.claim and not world.kubernetes:
-        sentence = (
-            f"source.volume.claimName {model.claim} needs Kubernetes: remove it, and let "
-            "source.volume.path name a folder of this machine"
-        )
-        return Refusal("VolumeNotMounted", sentence)
-    if not world.pools:
-        sentence = "there is no pool of workers: apply a CaptionWorkerPool"
-        return Refusal("NoMatchingPool", sentence)
-    return _refused_by_all(world, model)
 
 
 def pool_sentence(world: World, pool: PoolSeen, plan: PoolPlan) -> str:
@@ -93,37 +73,8 @@ def _stopped(model: ModelSeen) -> str:
     return "suspended: set spec.suspend to false to go on" if model.stopped else ""
 
 
-def _refused_by_all(world: World, model: ModelSeen) -> Refusal:
-    refusals = [
-        (name, pool, pool_refuses(model, pool)) for name, pool in sorted(world.pools.items())
-    ]
-    unmounted = [name for name, _, why in refusals if why and why.reason == "VolumeNotMounted"]
-    if unmounted:
-        named = _first(unmounted, " or ")
-        sentence = f"no pool mounts the claim {model.claim}: add it to spec.volumes of pool {named}"
-        return Refusal("VolumeNotMounted", sentence)
-    reasons = [
-        f"{name} {_why_not(pool, why)}" for name, pool, why in refusals if why or pool.stopped
-    ]
-    sentence = f"no pool takes this model: {_first(reasons, '; ')}"
-    return Refusal("NoMatchingPool", sentence)
-
-
-def _why_not(pool: PoolSeen, refusal: Refusal | None) -> str:
-    if pool.deleted:
-        return "is being deleted"
-    if pool.stopped or refusal is None:
-        return "is suspended"
-    return f"refuses: {refusal.sentence}"
-
-
-def _first(parts: Sequence[str], between: str) -> str:
-    more = len(parts) - _MOST_POOLS
-    return between.join(parts[:_MOST_POOLS]) + (f" and {more} more" if more > 0 else "")
-
-
 def _ready(model: ModelSeen, ready: list[tuple[WorkerSeen, Copy]]) -> str:
-    workers = _first([worker.id for worker, _ in ready], ", ")
+    workers = first([worker.id for worker, _ in ready], ", ")
     medians = [copy.median_seconds for _, copy in ready if copy.median_seconds]
     speed = f", {short(min(medians))} s per picture" if medians else ""
     old = all(copy.fingerprint != model.fingerprint for _, copy in ready)
