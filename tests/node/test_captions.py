@@ -1,5 +1,6 @@
 """The main path on a real node: from `helm install` and `kubectl apply` to captions from pods."""
 
+import json
 from typing import Any
 
 from tests.conftest import eventually
@@ -102,11 +103,12 @@ async def test_a_gpu_pool_says_what_is_missing_and_runs_when_it_is_there(
 
     await eventually(lambda: "0/1 nodes have nvidia.com/gpu" in told()[2], seconds=10)
     assert told()[1] == "Unschedulable"
-    two = {"nvidia.com/gpu": "2"}
-    give(installed, two)
+
+    give(installed, "2")
 
     await eventually(lambda: scheduled(installed, "gpu"), seconds=60)
     installed.kubectl("delete", "capw", "gpu")
+    give(installed, None)
 
 
 def history(installed: Installation) -> list[dict[str, Any]]:
@@ -119,11 +121,10 @@ async def some_captioned(client: Any, job: str) -> bool:
     return bool(counts.captioned >= 5 and counts.open > 10)
 
 
-def give(installed: Installation, capacity: dict[str, str]) -> None:
-    """Extended resources for the node, as a device plugin would announce them."""
-    import json
-
-    patch = json.dumps({"status": {"capacity": capacity, "allocatable": capacity}})
+def give(installed: Installation, gpus: str | None) -> None:
+    """GPUs for the node, as a device plugin would announce them; None takes them away."""
+    amount = {"nvidia.com/gpu": gpus}
+    patch = json.dumps({"status": {"capacity": amount, "allocatable": amount}})
     node = installed.cluster.node
     installed.cluster.kubectl(
         "patch", "node", node, "--subresource=status", "--type=merge", "-p", patch

@@ -27,9 +27,10 @@ def prometheus(node_cluster: Cluster) -> Iterator[str]:
     node_cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
     with (node_cluster.state / "prometheus-operator.log").open("wb") as log:
         operator = subprocess.Popen(
-            [str(folder / "prometheus-operator"), f"--kubeconfig={node_cluster.kubeconfig}",
+            [str(folder / "prometheus-operator"),
              f"--prometheus-config-reloader={PROMETHEUS}", "--web.listen-address=127.0.0.1:0"],
-            stdout=log, stderr=log, env={**os.environ, "GOGC": "100"},
+            stdout=log, stderr=log,
+            env={**os.environ, "KUBECONFIG": str(node_cluster.kubeconfig)},
         )  # fmt: skip
     node_cluster.kubectl("create", "namespace", NAMESPACE)
     node_cluster.apply(_objects())
