@@ -48,6 +48,21 @@ async def test_a_model_is_loaded_on_demand_and_its_status_says_so(
     assert {c.type: c.status for c in status.conditions}["Ready"] == "True"
 
 
+async def test_an_applied_model_is_proven_though_no_picture_waits(
+    operator: RunningOperator,
+) -> None:
+    operator.model("a", prove="OnApply")
+    operator.pool(autoscaling={"minReplicas": 0})
+
+    operator.start()
+
+    await eventually(lambda: operator.ear.ready_on("cpu-1") == ["a"])
+    await eventually(lambda: (s := operator.model_status("a")) and s.revision.proven)
+    pool = operator.pool_status()
+    assert pool
+    assert [each.reason for each in pool.scaling_history] == ["a is to be proven"]
+
+
 async def test_a_pool_grows_with_the_work_and_shrinks_by_draining(
     operator: RunningOperator,
 ) -> None:
