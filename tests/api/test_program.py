@@ -28,7 +28,9 @@ class Program:
 
     @property
     def doors(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=f"{self.url}api/v1", timeout=30)
+        # A connection that lay idle while a test was busy may just be being closed by the server.
+        never_idle = httpx.Limits(max_keepalive_connections=0)
+        return httpx.AsyncClient(base_url=f"{self.url}api/v1", timeout=30, limits=never_idle)
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:

@@ -182,7 +182,7 @@ async def test_the_worker_with_the_least_to_lose_leaves(stage: Stage) -> None:
     stage.start()
     await eventually(lambda: len(stage.staff()) == 3)
     await eventually(lambda: stage.condition("capm", "a", "Ready") == ("True", "Loaded"))
-    (keeper,) = [worker for worker in stage.pods() if stage.ear.ready_on(worker)]
+    (keeper,) = await eventually(lambda: [w for w in stage.pods() if stage.ear.ready_on(w)])
 
     stage.kubectl("scale", "capw", "cpu", "--replicas=1")
 

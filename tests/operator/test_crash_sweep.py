@@ -3,6 +3,7 @@
 import asyncio
 import signal
 
+import pytest
 from tests.conftest import eventually
 from tests.operator.cluster_stage import Document, Stage
 
@@ -12,6 +13,7 @@ _AT_ONCE = 3
 _MORE_THAN_IT_WRITES = 40
 
 
+@pytest.mark.timeout(900)
 async def test_every_crash_between_two_writes_ends_in_the_same_objects(stage: Stage) -> None:
     undisturbed = await ending_of(stage)
     died = await asyncio.gather(*(sweep(stage, first, undisturbed) for first in range(1, 4)))
