@@ -32,8 +32,11 @@ def assignments(
         shall, cached = loaded[worker.id], _fetched(world, worker)
         key = (place, shall, cached)
         if key not in known:
-            names = sorted(shall | cached | at_hand[place])
-            known[key] = {n: Wanted.LOADED if n in shall else Wanted.CACHED for n in names}
+            known[key] = (
+                at_hand[place]
+                | dict.fromkeys(sorted(cached), Wanted.CACHED)
+                | dict.fromkeys(sorted(shall), Wanted.LOADED)
+            )
         found[worker.id] = known[key]
     return found
 
@@ -58,16 +61,16 @@ def _fetched(world: World, worker: WorkerSeen) -> frozenset[str]:
     )
 
 
-def _at_hand(world: World) -> dict[Place, frozenset[str]]:
+def _at_hand(world: World) -> dict[Place, dict[str, Wanted]]:
     """Models that need no fetching there: those of a folder, or custom code alone."""
-    found: dict[Place, set[str]] = {}
+    found: dict[Place, dict[str, Wanted]] = {}
     for worker in world.by_id:
-        found.setdefault((worker.pool, worker.heartbeat.device), set())
-    for name, model in world.models.items():
+        found.setdefault((worker.pool, worker.heartbeat.device), {})
+    for name, model in sorted(world.models.items()):
         if model.fetched:
             continue
         pools, wanted = world.takers[name].names, model.spec.requirements.device
         for (pool, device), names in found.items():
             if pool in pools and (wanted == Device.ANY or wanted.value == device):
-                names.add(name)
-    return {place: frozenset(names) for place, names in found.items()}
+                names[name] = Wanted.CACHED
+    return found

@@ -13,11 +13,12 @@ from captionfleet.resources import ModelStatus
 from captionfleet.resources.model_status import FailureStatus
 from captionfleet_operator.planner.matching import Refusal
 from captionfleet_operator.planner.memory import Memory
-from captionfleet_operator.planner.placement import Lack, Placement
+from captionfleet_operator.planner.placement import Placement
 from captionfleet_operator.planner.proof import status_before
 from captionfleet_operator.planner.seen import ModelSeen, WorkerSeen
 from captionfleet_operator.planner.sentences import steady_sentence
 from captionfleet_operator.planner.speed import rate
+from captionfleet_operator.planner.waits import Lack
 from captionfleet_operator.planner.world import World
 
 _LONGEST_MESSAGE = 1000

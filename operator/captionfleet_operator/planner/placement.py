@@ -2,44 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import cached_property
 
 from captionfleet.resources.pool import AutoscalingMode
 from captionfleet_operator.planner.eviction import evict, make_room, yielding_proof
-from captionfleet_operator.planner.fitting import gigabytes, worker_takes
+from captionfleet_operator.planner.fitting import worker_takes
 from captionfleet_operator.planner.goals import Goal, goals, waiting_since
 from captionfleet_operator.planner.memory import Memory
 from captionfleet_operator.planner.proof import PROOF_PATIENCE_SECONDS
 from captionfleet_operator.planner.retention import let_go, move_failed
 from captionfleet_operator.planner.rooms import Books, Room, open_books
 from captionfleet_operator.planner.seen import ModelSeen, PoolSeen
+from captionfleet_operator.planner.waits import Lack, Wait, does_not_fit, turn_to_load
 from captionfleet_operator.planner.world import World
 
 _PROOF = 1_000_000
 """Tier of proofs: after every copy that anybody waits for."""
-
-
-class Lack(Enum):
-    """What a model waits for."""
-
-    WORKER = "NoWorker"
-    LOAD_SLOT = "OthersLoadFirst"
-    LEAVERS = "WaitingForUnload"
-    MEMORY = "InsufficientMemory"
-    SLOTS = "TooManyModels"
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Why a model has fewer copies than it should have."""
-
-    lack: Lack
-    sentence: str
-    pool: str
-    """The pool that could help."""
-    one_more_helps: bool = False
-    """It would have its place on one more worker like those there are."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +126,7 @@ class _Placing:
             return None
         if now:
             now[0].promise(model)
-            return _turn_to_load(now[0])
+            return turn_to_load(now[0])
         return self._make_room(model, rooms)
 
     def _prove(self, model: ModelSeen) -> Wait | None:
@@ -199,7 +177,7 @@ class _Placing:
         """A proof that needs no less than one that found no place finds none either."""
         pools, need = self.world.takers[model.name].names, rooms[0].need(model)
         if pools in self.hopeless and need >= self.hopeless[pools]:
-            return _does_not_fit(model, rooms)
+            return does_not_fit(model, rooms)
         wait = self._make_room(model, rooms)
         if wait.lack != Lack.LEAVERS:
             self.hopeless[pools] = need
@@ -210,7 +188,7 @@ class _Placing:
         found = later[0] if later else None
         room = found or make_room(self.world, model, rooms, self.books, self.wanted)
         if room is None:
-            return _does_not_fit(model, rooms)
+            return does_not_fit(model, rooms)
         room.promise(model)
         sharing = [other for other in self.books.rooms if other.domain is room.domain]
         leaving = sorted({name for other in sharing for name in other.leaving})
@@ -257,29 +235,3 @@ def _is_idle(room: Room) -> bool:
 
 def _is_fixed_at_zero(pool: PoolSeen) -> bool:
     return pool.spec.autoscaling.mode != AutoscalingMode.BUILTIN and not pool.spec.replicas
-
-
-def _turn_to_load(room: Room) -> Wait:
-    first = ", ".join(room.loading) or "another"
-    sentence = f"waiting for its turn to load on {room.id}: {first} loads there first"
-    return Wait(Lack.LOAD_SLOT, sentence, room.pool.name)
-
-
-def _does_not_fit(model: ModelSeen, rooms: Sequence[Room]) -> Wait:
-    free_slot = [room for room in rooms if len(room.keeping) + len(room.leaving) < room.slots]
-    if not free_slot:
-        room = rooms[0]
-        sentence = (
-            f"waiting for a place: hosting.maxModels of pool {room.pool.name} is {room.slots} "
-            "and the models there are needed"
-        )
-        return Wait(Lack.SLOTS, sentence, room.pool.name, one_more_helps=True)
-    room = max(free_slot, key=lambda room: room.domain.free)
-    sentence = (
-        f"waiting for memory: needs {gigabytes(room.need(model))}, "
-        f"largest free is {gigabytes(room.domain.free)} on {room.id}"
-    )
-    helps = not room.pool.shares_memory and any(
-        other.need(model) <= other.domain.usable for other in rooms
-    )
-    return Wait(Lack.MEMORY, sentence, room.pool.name, one_more_helps=helps)

@@ -5,10 +5,11 @@ from captionfleet.resources.model_status import FailureStatus
 from captionfleet.resources.pool import AutoscalingMode
 from captionfleet_operator.planner.matching import first
 from captionfleet_operator.planner.memory import Memory
-from captionfleet_operator.planner.placement import Lack, Placement
+from captionfleet_operator.planner.placement import Placement
 from captionfleet_operator.planner.proof import last_failure, status_before, waits_for_change
 from captionfleet_operator.planner.scaling import PoolPlan
 from captionfleet_operator.planner.seen import ModelSeen, PoolSeen, WorkerSeen
+from captionfleet_operator.planner.waits import Lack
 from captionfleet_operator.planner.world import World
 
 _LONGEST_REASON = 300
