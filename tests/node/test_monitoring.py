@@ -11,7 +11,7 @@ import pytest
 from tests.cluster.clusters import Cluster, program, run
 from tests.cluster.images.node_images import PROMETHEUS
 from tests.conftest import ROOT, eventually
-from tests.node.installation import Document, Installation
+from tests.node.installation import CHART, RELEASE, Document, Installation
 from tests.node.jobs import finished, submit
 from tests.node.pictures import plain
 
@@ -57,10 +57,14 @@ async def test_processed_messages_of_the_pods_are_scraped(
     assert value_of(prometheus, targets) >= 1
 
 
-def test_the_operators_backlog_is_scraped_too(installed: Installation, prometheus: str) -> None:
-    query = 'captionfleet_pool_backlog_seconds{pool="cpu"}'
+async def test_an_upgrade_has_the_operators_backlog_scraped_too(
+    installed: Installation, prometheus: str
+) -> None:
+    """The chart was installed when the cluster knew no ServiceMonitors."""
+    installed.helm("upgrade", RELEASE, str(CHART), "--reuse-values", "--wait", "--timeout", "3m")
 
-    assert ask(prometheus, query), "no such series"
+    query = 'captionfleet_pool_backlog_seconds{pool="cpu"}'
+    await eventually(lambda: ask(prometheus, query), seconds=120, what="the operator's backlog")
 
 
 def ask(address: str, query: str) -> list[Document]:
