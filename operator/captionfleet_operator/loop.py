@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 
 import structlog
 
@@ -137,14 +137,3 @@ async def _step(what: str) -> AsyncIterator[None]:
         yield
     except Exception:
         log.exception("could not " + what + "; tried again at the next turn")
-
-
-async def together(*running: Awaitable[None]) -> None:
-    """Run all until one fails or all are cancelled."""
-    async with asyncio.TaskGroup() as tasks:
-        for each in running:
-            tasks.create_task(_run(each))
-
-
-async def _run(each: Awaitable[None]) -> None:
-    await each

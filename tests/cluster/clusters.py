@@ -92,10 +92,6 @@ class Cluster:
         """Every request the API server answered so far, oldest first."""
         return read_requests(self.audit_log)
 
-    def load_image(self, archive: Path) -> None:
-        """Import an OCI or docker archive, so that pods find it (imagePullPolicy: Never)."""
-        script(self.state, "load-image", str(archive))
-
     def in_node(self, *command: str) -> str:
         """Run a command inside the node's namespaces."""
         return script(self.state, "in-node", *command)

@@ -1,7 +1,6 @@
 """One installation by Helm on the node, and what people do with it: kubectl, helm, the client."""
 
 import base64
-import json
 import subprocess
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from tests.cluster.clusters import Cluster, CommandFailed, program, run
+from tests.cluster.clusters import Cluster, program, run
 from tests.cluster.images.node_images import RABBITMQ, SERVER, WORKER
 from tests.conftest import ROOT, SHAPES
 
@@ -106,14 +105,6 @@ class Installation:
         names = [f"captionmodel/{name}" for name in models]
         self.kubectl("wait", "--for=condition=Ready", *names, f"--timeout={seconds}s")
 
-    def log_of(self, component: str) -> str:
-        try:
-            return self.kubectl(
-                "logs", "-l", f"app.kubernetes.io/component={component}", "--tail=400", "--prefix"
-            )
-        except CommandFailed as error:
-            return error.stderr
-
     # The api.
 
     @property
@@ -197,8 +188,3 @@ def _loader(namespace: str) -> Document:
             "volumes": [{"name": "models", "persistentVolumeClaim": {"claimName": CLAIM}}],
         },
     }  # fmt: skip
-
-
-def documents(text: str) -> list[Document]:
-    """The items of `kubectl get -o json`."""
-    return list(json.loads(text)["items"])

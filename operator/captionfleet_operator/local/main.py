@@ -5,7 +5,7 @@ import signal
 
 from captionfleet.catalog import FolderCatalog
 from captionfleet_operator.local.workers import LocalWorkers
-from captionfleet_operator.loop import Operator, follow, together
+from captionfleet_operator.loop import Operator, follow
 from captionfleet_operator.planner import Memory, Plan, World
 from captionfleet_operator.settings import OperatorSettings
 from captionfleet_operator.statuses import FOLDER_NUMBERS_SECONDS, StaleStatuses, StatusWriter
@@ -26,4 +26,6 @@ async def run_local(settings: OperatorSettings) -> None:
     workers.adopt()
     # A worker that ends is noticed at once, not at the next tick.
     asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, operator.wake)
-    await together(operator.run(), follow(catalog, operator.wake))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(operator.run())
+        tasks.create_task(follow(catalog, operator.wake))
