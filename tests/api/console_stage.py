@@ -107,6 +107,13 @@ class Stage:
             assert answer.status_code == 202, answer.text
             return str(answer.json()["id"])
 
+    async def ended(self, job: str) -> None:
+        """Wait until nothing of the job is waiting any more."""
+        async with self.client() as client, client.stream("GET", f"/jobs/{job}/events") as story:
+            async for line in story.aiter_lines():
+                if line == "event: done":
+                    return
+
     async def release(self) -> None:
         """Answer what is held, and hold nothing any more."""
         self.script.holding = False

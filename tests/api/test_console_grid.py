@@ -1,10 +1,11 @@
 """A job's page: cells fill live, stars and columns keep, and ten thousand rows stay light."""
 
+import asyncio
 import csv
 import re
 from pathlib import Path
 
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 from tests.api.console_stage import Stage
 
 HEADS = ".grid-head .head strong"
@@ -46,6 +47,26 @@ async def test_a_failure_tells_its_reason_and_is_tried_again(page: Page, stage: 
     await failed.get_by_role("button", name="Retry").click()
     await expect(failed).to_contain_text("beta sees")
     await expect(page.get_by_role("button", name="Retry 1 failed")).to_have_count(0)
+
+
+async def test_events_from_before_a_retry_do_not_undo_it(page: Page, stage: Stage) -> None:
+    stage.script.failing = {"beta"}
+    job = await stage.job("late.png", models=["beta"])
+    await stage.ended(job)
+    retried = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        before = await route.fetch()
+        await retried.wait()
+        await route.fulfill(response=before)
+
+    await page.route("**/events*", late, times=1)
+    await open_job(page, stage, job)
+    stage.script.failing = set()
+    async with page.expect_response(lambda answer: answer.url.endswith("/retry")):
+        await cell(page, "late.png", 1).get_by_role("button", name="Retry").click()
+    retried.set()
+    await expect(cell(page, "late.png", 1)).to_contain_text("beta sees")
 
 
 async def test_all_failures_are_tried_again_at_once(page: Page, stage: Stage) -> None:

@@ -68,7 +68,7 @@ export class JobState {
 
   async retry(task) {
     await this.#change("POST", `/tasks/${task.id}/retry`);
-    this.stream.open();
+    this.stream.restart();
   }
 
   async retryFailed(column) {
@@ -83,7 +83,7 @@ export class JobState {
   async addColumns(body) {
     this.#jobCame(await send("POST", `${this.path}/columns`, body));
     this.rows.expire();
-    this.stream.open();
+    this.stream.restart();
     await this.#summarize();
   }
 
@@ -91,7 +91,7 @@ export class JobState {
     try {
       this.#jobCame(await send("POST", `${this.path}/${verb}`, body));
       this.rows.expire();
-      this.stream.open();
+      this.stream.restart();
       note(done);
       await this.#summarize();
     } catch (error) {

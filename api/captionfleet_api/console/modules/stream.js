@@ -36,6 +36,12 @@ export class JobStream {
     }
   }
 
+  /** Begin anew after what this page did: events from before it would show the state from before it. */
+  restart() {
+    this.#drop();
+    this.open();
+  }
+
   close() {
     this.closed = true;
     this.stopBack();
