@@ -32,11 +32,13 @@ class Recorded:
     def prompt_problem(self, prompt: str) -> str | None:
         return "no bells" if "bell" in prompt else None
 
-    def caption(
-        self, images: list[Image.Image], prompt: str, generation: Generation
-    ) -> list[Caption]:
-        self.batches.append(len(images))
+    def prepare(self, images: list[Image.Image], prompt: str, generation: Generation) -> Any:
         colors = [image.getpixel((0, 0))[0] for image in images]  # type: ignore[index]
+        return colors, prompt
+
+    def generate(self, prepared: Any) -> list[Caption]:
+        colors, prompt = prepared
+        self.batches.append(len(colors))
         self._check(colors)
         return [Caption(f"{prompt}{color}") for color in colors]
 

@@ -62,15 +62,21 @@ def loaded(
     return TransformersCaptioner(load_checkpoint(folder, loader or Loader(), "cpu", tag))
 
 
+def captions(
+    captioner: TransformersCaptioner, images: list[Image.Image], prompt: str, how: Generation
+) -> list[Caption]:
+    return captioner.generate(captioner.prepare(images, prompt, how))
+
+
 def asked(captioner: TransformersCaptioner, prompt: str) -> list[Caption]:
-    return captioner.caption(list(PICTURES), prompt, SIX)
+    return captions(captioner, list(PICTURES), prompt, SIX)
 
 
 @pytest.mark.parametrize("family", BUILDERS)
 def test_a_batch_of_mixed_sizes_changes_no_caption(family: str, tiny: Tiny) -> None:
     captioner = tiny.captioner(family)
     together = asked(captioner, "")
-    alone = [captioner.caption([picture], "", SIX)[0] for picture in PICTURES]
+    alone = [captions(captioner, [picture], "", SIX)[0] for picture in PICTURES]
     assert together == alone
     assert all(caption.tokens == 6 for caption in together)
 
@@ -171,7 +177,7 @@ def test_a_chat_model_asked_without_chat_goes_on_with_a_plain_text(
     assert text.endswith("a red") and plain._is.processor.image_token in text
     assert "user" not in text and "assistant" not in text
     together = asked(plain, "a red")
-    assert together == [plain.caption([picture], "a red", SIX)[0] for picture in PICTURES]
+    assert together == [captions(plain, [picture], "a red", SIX)[0] for picture in PICTURES]
     assert all(caption.text.startswith("a red") for caption in together)
     assert all(caption.text for caption in asked(plain, ""))
 
@@ -187,7 +193,7 @@ def test_a_chat_template_that_wants_plain_text_gets_it(tmp_path: Path) -> None:
         "{% for m in messages %}<|user|><image>{{ m['content'] | trim }}<end_of_utterance>"
         "{% endfor %}<|assistant|>"
     )
-    [caption] = loaded(folder).caption([picture("shapes-01.png")], "", Generation())
+    [caption] = captions(loaded(folder), [picture("shapes-01.png")], "", Generation())
     truth = TRUTH["shapes-01.png"]["captions"]["full"]
     assert caption.text == f"The image shows {truth}."
 
@@ -247,7 +253,7 @@ def test_a_pickle_loads_where_it_is_allowed_alone(tmp_path: Path) -> None:
         loaded(folder)
     assert failed.value.reason == "PickleRefused"
     captioner = loaded(folder, Loader(allow_pickle=True))
-    [caption] = captioner.caption([picture("shapes-01.png")], "", Generation())
+    [caption] = captions(captioner, [picture("shapes-01.png")], "", Generation())
     assert caption.text == TRUTH["shapes-01.png"]["captions"]["plain"]
 
 

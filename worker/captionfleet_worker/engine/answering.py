@@ -46,14 +46,19 @@ class Captioner(Protocol):
         """Why it cannot be asked this, or None."""
         ...
 
-    def caption(
-        self, images: list[Image.Image], prompt: str, generation: Generation
-    ) -> list[Caption]:
-        """One caption per RGB picture, in order. An empty prompt means the model's own."""
+    def prepare(self, images: list[Image.Image], prompt: str, generation: Generation) -> Any:
+        """What generate() takes, of RGB pictures. An empty prompt means the model's own.
+
+        May be called from another thread while generate() runs, so it uses no device.
+        """
+        ...
+
+    def generate(self, prepared: Any) -> list[Caption]:
+        """One caption per picture, in order."""
         ...
 
     def describe(self, error: BaseException) -> str:
-        """An exception of caption() in words, with its place if that helps its author."""
+        """An exception of the two in words, with its place if that helps its author."""
         ...
 
     def unload(self) -> None: ...
@@ -109,7 +114,8 @@ class Answering:
         try:
             images = [open_picture(picture) for picture in pictures]
             fault_point("engine: in mid-batch")
-            captions = self._captioner.caption(images, prompt, generation)
+            prepared = self._captioner.prepare(images, prompt, generation)
+            captions = self._captioner.generate(prepared)
             return [_judged(caption) for caption in captions]
         except Exception as error:
             problem = self._problem(error)

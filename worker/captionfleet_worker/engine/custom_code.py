@@ -9,6 +9,7 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,15 @@ from captionfleet.resources.model import Custom, Generation
 from captionfleet_worker.engine.answering import BadResult, Caption, is_out_of_memory
 from captionfleet_worker.engine.generation import as_options
 from captionfleet_worker.engine.protocol import LoadFailed
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A batch as own code takes it: it prepares its pictures itself."""
+
+    images: list[Image.Image]
+    prompt: str
+    generation: Generation
 
 
 class CustomCaptioner:
@@ -40,10 +50,12 @@ class CustomCaptioner:
         if unload:
             unload()
 
-    def caption(
-        self, images: list[Image.Image], prompt: str, generation: Generation
-    ) -> list[Caption]:
-        prompts, options = [prompt] * len(images), as_options(generation)
+    def prepare(self, images: list[Image.Image], prompt: str, generation: Generation) -> Asked:
+        return Asked(images, prompt, generation)
+
+    def generate(self, prepared: Asked) -> list[Caption]:
+        images = prepared.images
+        prompts, options = [prepared.prompt] * len(images), as_options(prepared.generation)
         if hasattr(self._model, "infer_batch"):
             results = self._model.infer_batch(images, prompts, options)
         else:  # a class of the original system need not extend ours

@@ -1,5 +1,7 @@
 """Captions with a transformers checkpoint: pictures and prompt in, generate(), words out."""
 
+import copy
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,11 +15,22 @@ from captionfleet_worker.engine.generation import generate_arguments
 from captionfleet_worker.engine.wording import echo_length, ending, tidy, with_prefix
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A batch in the numbers that its model takes, still in main memory."""
+
+    inputs: dict[str, Any]
+    prompt: str
+    generation: Generation
+
+
 class TransformersCaptioner:
     """A Captioner over a Checkpoint."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._is = checkpoint
+        # A tokenizer refuses to write for one thread while it reads for another.
+        self._reader = copy.deepcopy(checkpoint.tokenizer)
 
     def prompt_problem(self, prompt: str) -> str | None:
         return self._is.rules.problem(prompt)
@@ -28,18 +41,20 @@ class TransformersCaptioner:
     def unload(self) -> None:
         """Nothing to do: the process ends and takes everything with it."""
 
+    def prepare(self, images: list[Image.Image], prompt: str, generation: Generation) -> Prepared:
+        return Prepared(self._inputs(images, prompt, generation.system_prompt), prompt, generation)
+
     @torch.inference_mode()
-    def caption(
-        self, images: list[Image.Image], prompt: str, generation: Generation
-    ) -> list[Caption]:
-        inputs = self._on_device(self._inputs(images, prompt, generation.system_prompt))
+    def generate(self, prepared: Prepared) -> list[Caption]:
+        inputs, generation = self._on_device(prepared.inputs), prepared.generation
         # BLIP writes into its input_ids: remember what was asked before it does.
         asked = inputs["input_ids"].tolist() if "input_ids" in inputs else None
         if generation.seed is not None:
             torch.manual_seed(generation.seed)
         rows = self._is.model.generate(**inputs, **generate_arguments(generation)).tolist()
         echo = echo_length(rows, asked, self._is.starts)
-        return [self._worded(row, echo, prompt, generation.max_new_tokens) for row in rows]
+        limit = generation.max_new_tokens
+        return [self._worded(row, echo, prepared.prompt, limit) for row in rows]
 
     def _inputs(self, images: list[Image.Image], prompt: str, system_prompt: str) -> dict[str, Any]:
         family, text = self._is.recipe.family, prompt or self._is.recipe.default_prompt
@@ -89,4 +104,4 @@ class TransformersCaptioner:
         return Caption(tidy(text), finish, tokens)
 
     def _decode(self, ids: list[int]) -> str:
-        return str(self._is.tokenizer.decode(ids, skip_special_tokens=True))
+        return str(self._reader.decode(ids, skip_special_tokens=True))
