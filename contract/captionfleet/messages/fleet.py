@@ -16,6 +16,32 @@ class CopyState(StrEnum):
     FAILED = "failed"
 
 
+class Download(Message):
+    """How far the files of a model are fetched. What was there before counts as done."""
+
+    files_done: int
+    files_total: int
+    bytes_done: int
+    bytes_total: int
+    bytes_per_second: float | None = None
+    """Over the last seconds; None until it is measured."""
+    seconds_left: float | None = None
+    """At that speed; None while nothing comes."""
+    file: str = ""
+    """The file that is being fetched."""
+
+
+class Disk(Message):
+    """The disk that a worker's downloads go to."""
+
+    cache_bytes: int
+    """What the downloaded models take."""
+    free_bytes: int
+    """Left on that disk for this worker's user."""
+    room_bytes: int
+    """What may still be downloaded before the watermark is reached."""
+
+
 class Copy(Message):
     """A model on a worker, as the worker sees it."""
 
@@ -34,6 +60,8 @@ class Copy(Message):
     """When failed: it may heal without a change of the spec or the code."""
     state_seconds: float = 0
     """Seconds in this state."""
+    download: Download | None = None
+    """While downloading."""
     memory_bytes: int | None = None
     load_seconds: float | None = None
     rates: dict[int, float] = {}
@@ -83,6 +111,8 @@ class Heartbeat(Message):
     """Unix seconds by the worker's clock: for age use the time of arrival."""
     cached: list[str] = []
     """Models whose files are here."""
+    disk: Disk | None = None
+    """None until it was measured."""
     custom: list[CustomClass] = []
     copies: list[Copy] = []
     held: list[str] = []

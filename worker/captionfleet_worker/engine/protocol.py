@@ -34,6 +34,10 @@ class EngineOrder:
     log_file: Path
     offline: bool = False
     """Never ask a hub."""
+    files: Path | None = None
+    """Folder with what was fetched from spec.source.huggingFace; None until it was."""
+    commit: str | None = None
+    """The commit that `files` holds."""
 
     def to_header(self) -> Header:
         return {
@@ -41,6 +45,7 @@ class EngineOrder:
             "threads": self.threads, "custom_infer": str(self.custom_infer),
             "cache": str(self.cache) if self.cache else None, "rooms": str(self.rooms),
             "log_file": str(self.log_file), "offline": self.offline,
+            "files": str(self.files) if self.files else None, "commit": self.commit,
         }  # fmt: skip
 
     @classmethod
@@ -52,6 +57,7 @@ class EngineOrder:
             cache=Path(header["cache"]) if header["cache"] else None,
             rooms=Path(header["rooms"]), log_file=Path(header["log_file"]),
             offline=header["offline"],
+            files=Path(header["files"]) if header["files"] else None, commit=header["commit"],
         )  # fmt: skip
 
 
