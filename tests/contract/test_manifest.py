@@ -84,3 +84,21 @@ def test_the_fingerprint_changes_with_what_a_copy_is_made_of_alone() -> None:
     beams = ModelSpec.model_validate({"source": HUB, "generation": {"numBeams": 3}})
     assert named.fingerprint() == plain.fingerprint()
     assert beams.fingerprint() != plain.fingerprint()
+
+
+def test_the_fingerprint_is_the_same_whether_defaults_are_spelled_out_or_left_out() -> None:
+    spelled = {"loader": {"dtype": "auto"}, "generation": {"numBeams": 1}, "inference": {}}
+    plain, full = {"source": HUB}, {"source": HUB, **spelled}
+    revision = {"source": {"huggingFace": {**HUB["huggingFace"], "revision": "main"}}}
+
+    prints = {ModelSpec.model_validate(each).fingerprint() for each in (plain, full, revision)}
+
+    assert prints == {"e0d08cc6340a6253"}, (
+        "a release that changes this digest replaces every copy there is"
+    )
+
+
+def test_how_a_change_is_rolled_out_is_no_change_of_the_copy() -> None:
+    plain = ModelSpec.model_validate({"source": HUB})
+    careful = ModelSpec.model_validate({"source": HUB, "rollout": {"strategy": "Recreate"}})
+    assert careful.fingerprint() == plain.fingerprint()

@@ -2,6 +2,7 @@
 
 from captionfleet.messages.fleet import (
     Assignment,
+    Change,
     Copy,
     CopyState,
     CustomClass,
@@ -13,6 +14,8 @@ from captionfleet.messages.fleet import (
     ModelAssignment,
     ModelDemand,
     OperatorHeartbeat,
+    Override,
+    OverrideState,
     Wanted,
     decode_heartbeat,
 )
@@ -20,12 +23,14 @@ from captionfleet.messages.tasks import MalformedTask, Outcome, ResultMessage, T
 
 __all__ = [
     "Assignment",
+    "Change",
     "Copy",
     "CopyState",
     "CustomClass",
     "Demand",
     "Disk",
     "Download",
+    "FilesState",
     "Generation",
     "Heartbeat",
     "MalformedTask",
@@ -33,6 +38,8 @@ __all__ = [
     "ModelDemand",
     "OperatorHeartbeat",
     "Outcome",
+    "Override",
+    "OverrideState",
     "ResultMessage",
     "TaskMessage",
     "Wanted",

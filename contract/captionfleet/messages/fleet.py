@@ -74,6 +74,15 @@ class Copy(Message):
     idle_seconds: float = 0
     """Seconds since it last had work."""
 
+    beside: "Copy | None" = None
+    """Another copy of the model on the same worker, while one takes over from the other: the
+    successor on its way, or the predecessor that finishes what it holds."""
+
+    @property
+    def both(self) -> tuple["Copy", ...]:
+        """This copy, and the one beside it if there is one."""
+        return (self, self.beside) if self.beside else (self,)
+
     def best_rate(self) -> tuple[int, float] | None:
         """(batch size, pictures per second) of the fastest batch size measured so far."""
         return max(self.rates.items(), key=lambda item: item[1]) if self.rates else None
@@ -84,6 +93,17 @@ class CustomClass(Message):
 
     entrypoint: str
     sha256: str
+
+
+class FilesState(Message):
+    """What a worker does about the files of a model that no copy waits for, or could not do."""
+
+    model: str
+    wanted: "Wanted"
+    """cached: they are fetched; absent: they are deleted."""
+    message: str
+    """For people: how far it is, or why it cannot be done."""
+    failed: bool = False
 
 
 class Generation(Message):
@@ -115,6 +135,8 @@ class Heartbeat(Message):
     """None until it was measured."""
     custom: list[CustomClass] = []
     copies: list[Copy] = []
+    files: list[FilesState] = []
+    """Files that are being fetched or deleted by themselves, or could not be."""
     held: list[str] = []
     """Attempt tokens taken from the broker and not answered."""
     running: list[str] = []
@@ -123,6 +145,22 @@ class Heartbeat(Message):
     draining: bool = False
     gone: bool = False
     """The last heartbeat of a worker that ends."""
+
+
+class Wanted(StrEnum):
+    LOADED = "loaded"
+    CACHED = "cached"
+    ABSENT = "absent"
+
+
+class OverrideState(Message):
+    """How far an override has got, or why it cannot be done."""
+
+    message: str
+    done: bool = False
+    """The worker is as it was asked to be."""
+    refused: bool = False
+    """It cannot be done as things stand."""
 
 
 class OperatorHeartbeat(Message):
@@ -134,12 +172,19 @@ class OperatorHeartbeat(Message):
     """Model -> one sentence that says why its tasks wait, with live numbers."""
     pools: dict[str, str] = {}
     """Pool -> what it is doing, in one sentence."""
+    overrides: dict[str, dict[str, OverrideState]] = {}
+    """Worker -> model -> what became of the override there."""
 
 
-class Wanted(StrEnum):
-    LOADED = "loaded"
-    CACHED = "cached"
-    ABSENT = "absent"
+class Change(StrEnum):
+    """What becomes of a copy that is made from an earlier spec, and serves."""
+
+    REPLACE = "replace"
+    """It is unloaded, then the new one is loaded."""
+    BESIDE = "beside"
+    """The new one is loaded beside it, and takes over when it is ready."""
+    HOLD = "hold"
+    """It goes on for now: its turn comes later."""
 
 
 class ModelAssignment(Message):
@@ -149,6 +194,8 @@ class ModelAssignment(Message):
     fingerprint: str
     spec: dict[str, Any]
     """The ModelSpec in manifest form, with volume paths made absolute."""
+    change: Change = Change.REPLACE
+    """How the new spec takes the place of an old one, where a copy of one is loaded."""
 
 
 class Assignment(Message):
@@ -175,12 +222,27 @@ class ModelDemand(Message):
         return self.pending + self.released
 
 
+class Override(Message):
+    """What a person asked of one worker about one model, over the planner's wish."""
+
+    worker: str
+    incarnation: str
+    """It ends with this life of the worker."""
+    model: str
+    state: Wanted
+    asked_at: float
+    """Unix seconds by the database that keeps it."""
+
+
 class Demand(Message):
     """Sent by every api, every 2 s and at once when a model's work begins."""
 
     backend: str
     """The api's results queue: two apis of one database send the same, and count once."""
     models: dict[str, ModelDemand] = Field(default_factory=dict)
+    overrides: list[Override] = []
+    as_of: int = 0
+    """The database's number of changes when this was read: what was read earlier never wins."""
 
 
 def decode_heartbeat(body: bytes) -> Heartbeat | OperatorHeartbeat:

@@ -78,8 +78,19 @@ class CustomFile(Resource):
     """The text of the file."""
 
 
+class ConfigMapReference(Resource):
+    name: Annotated[
+        str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)
+    ]
+    """Name of an immutable ConfigMap in the model's namespace; each of its keys is a file."""
+
+
 class Custom(Resource):
     model_config = rules(
+        rule(
+            "!has(self.configMapRef) || size(self.files) == 0",
+            "custom takes at most one of files and configMapRef: remove one of them",
+        ),
         rule(
             "self.files.all(f, !f.path.startsWith('/'))",
             "custom.files paths are relative: remove the leading slash",
@@ -104,6 +115,8 @@ class Custom(Resource):
     """Arguments for the class, as text."""
     files: Annotated[list[CustomFile], Field(max_length=10)] = []
     """Code that comes with the manifest; it wins over files of the same name in custom_infer."""
+    config_map_ref: ConfigMapReference | None = None
+    """The same from a ConfigMap, on Kubernetes: what an upload makes."""
 
 
 class DType(StrEnum):
@@ -113,9 +126,33 @@ class DType(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class Quantization(StrEnum):
+    NONE = "none"
+    INT8 = "int8"
+
+
+class Attention(StrEnum):
+    AUTO = "auto"
+    EAGER = "eager"
+    SDPA = "sdpa"
+    FLASH_ATTENTION_2 = "flash_attention_2"
+
+
+Arguments = Annotated[dict[str, ShortText], Field(max_length=32, json_schema_extra=keys(253))]
+"""Arguments by name, as text. What reads as JSON (`12`, `true`, `[1, 2]`) is taken as that."""
+
+
 class Loader(Resource):
     dtype: DType = DType.AUTO
-    """Number format of the weights. auto: float32 on a CPU, bfloat16 on a GPU."""
+    """Number format of the weights. auto: float32 on a CPU; on a GPU bfloat16, else float16."""
+    quantization: Quantization = Quantization.NONE
+    """int8 keeps linear weights in 8 bits: a quarter of float32's memory, not faster. CPU only."""
+    attention: Attention = Attention.AUTO
+    """How attention is computed. auto: sdpa where the model has it, else eager."""
+    processor: Arguments = {}
+    """Settings of the image processor, as text, for example max_pixels: "501760"."""
+    chat_template: Arguments = {}
+    """Variables of the chat template, as text, for example enable_thinking: "false"."""
     allow_pickle: bool = False
     """Also load .bin checkpoints. They can run code while loading: only from authors you trust."""
     trust_remote_code: bool = False
@@ -127,17 +164,27 @@ class PipelineTag(StrEnum):
     IMAGE_TEXT_TO_TEXT = "image-text-to-text"
 
 
+_NOT_EXTRA = (
+    "self.all(k, !(k in ['prompt', 'system_prompt', 'max_new_tokens', 'min_new_tokens',"
+    " 'num_beams', 'do_sample', 'temperature', 'top_p', 'top_k', 'repetition_penalty',"
+    " 'no_repeat_ngram_size', 'length_penalty', 'seed']))"
+)
+_OWN_FIELD = (
+    "generation.extra names what has a field of its own: set that one, such as maxNewTokens"
+)
+
+
 class Generation(Resource):
     prompt: Text = ""
     """What the model is asked. Empty: the model's own way (none, or a plain request)."""
     system_prompt: Text = ""
     """System message, for chat models only."""
-    max_new_tokens: Annotated[int, Field(ge=1, le=4096)] = 64
-    """Longest caption, in tokens. A caption cut here is marked finish=length."""
+    max_new_tokens: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Longest caption, in tokens; beyond it is cut, finish=length. Default: the family's."""
     min_new_tokens: Annotated[int, Field(ge=0, le=4096)] | None = None
     """Shortest caption, in tokens."""
-    num_beams: Annotated[int, Field(ge=1, le=16)] = 1
-    """Beams of beam search. 1 is greedy, and fastest."""
+    num_beams: Annotated[int, Field(ge=1, le=16)] | None = None
+    """Beams of beam search. 1 is greedy, and fastest. Default: the family's, mostly 1."""
     do_sample: bool = False
     """Sample instead of taking the likeliest token."""
     temperature: Annotated[float, Field(gt=0, le=10)] = 1.0
@@ -154,6 +201,11 @@ class Generation(Resource):
     """Beam search only: above 0 favors longer captions."""
     seed: Annotated[int, Field(ge=0, le=4294967295)] | None = None
     """Seed of sampling. A seeded picture runs in a batch of its own, to be repeatable."""
+    extra: Annotated[
+        dict[str, ShortText],
+        Field(max_length=32, json_schema_extra=keys(253, rule(_NOT_EXTRA, _OWN_FIELD))),
+    ] = {}
+    """Further arguments of generate(), as text, for example renormalize_logits: "true"."""
 
 
 class PromptPreset(Resource):
@@ -224,6 +276,19 @@ class Inference(Resource):
     """Longest time for one batch. Beyond it the engine is killed and each picture tried alone."""
 
 
+class RolloutStrategy(StrEnum):
+    LOAD_THEN_SWITCH = "LoadThenSwitch"
+    RECREATE = "Recreate"
+
+
+class ModelRollout(Resource):
+    strategy: RolloutStrategy = RolloutStrategy.LOAD_THEN_SWITCH
+    """LoadThenSwitch loads the new copy while the old one goes on, and needs memory for both where
+    it happens; without it, and with Recreate, the old copy is unloaded first."""
+    progress_deadline_seconds: Annotated[int, Field(ge=1, le=604800)] = 1800
+    """Seconds after which a changed spec that does not serve yet is reported as stuck."""
+
+
 class Prove(StrEnum):
     ON_APPLY = "OnApply"
     ON_FIRST_USE = "OnFirstUse"
@@ -282,17 +347,22 @@ class ModelSpec(Resource):
     """When copies are loaded and unloaded."""
     inference: Inference = Inference()
     """Limits of one captioning run."""
+    rollout: ModelRollout = ModelRollout()
+    """How a change of the spec reaches the copies there are."""
     acceptance: Acceptance = Acceptance()
     """What a fresh copy must show before it gets pictures."""
     suspend: bool = False
     """True unloads the model and lets its tasks wait."""
 
     def fingerprint(self) -> str:
-        """Digest of what a copy is made of: a copy with another fingerprint must be replaced."""
+        """Digest of what a copy is made of: a copy with another fingerprint must be replaced.
+
+        What has its default is left out, so that a release that adds a field changes no digest.
+        """
         made_of: dict[str, Any] = self.model_dump(
             mode="json",
             include={"source", "custom", "pipeline_tag", "loader", "generation", "batching",
                      "inference", "acceptance"},
-            exclude={"acceptance": {"prove"}},
+            exclude={"acceptance": {"prove"}}, exclude_defaults=True,
         )  # fmt: skip
         return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
