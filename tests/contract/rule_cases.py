@@ -99,6 +99,12 @@ CASES = [
     ),
     model(
         "spec.custom",
+        "custom takes at most one of files and configMapRef: remove one of them",
+        {"custom": {**files("mine.py")["custom"], "configMapRef": {"name": "mine-code"}}},
+        {"custom": {"entrypoint": "mine:Mine", "configMapRef": {"name": "mine-code"}}},
+    ),
+    model(
+        "spec.custom",
         "custom.files paths are relative: remove the leading slash",
         files("/mine.py"),
         files("mine.py"),
