@@ -78,5 +78,8 @@ def _namespace(cluster: Cluster) -> Iterator[str]:
     levels = {f"pod-security.kubernetes.io/{what}": "restricted" for what in ("enforce", "warn")}
     metadata = {"name": name, "labels": levels}
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+    # Made a moment later, and no pod is judged before it is there.
+    account = ("serviceaccount/default", "-n", name, "--timeout=60s")
+    cluster.kubectl("wait", "--for=create", *account)
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")

@@ -290,7 +290,7 @@ async def test_a_watch_that_fell_behind_begins_anew_with_a_list(
         async with watching(catalog):
             kubectl("apply", "-f", "-", input=yaml.safe_dump(document()))
             await eventually(catalog.models)
-            assert forgetful.watches >= 4
+            await eventually(lambda: forgetful.watches >= 4, what="both kinds are watched anew")
             assert catalog.trouble() == ""
 
 
