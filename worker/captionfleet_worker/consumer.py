@@ -28,12 +28,12 @@ from captionfleet_worker.lanes import Lanes
 from captionfleet_worker.measuring import Pace
 from captionfleet_worker.metrics import Meters
 from captionfleet_worker.verdicts import (
-    CRASHES,
     RETURNED,
     SUSPECT,
     Held,
     Lane,
     Origin,
+    crashed,
     on_answer,
     on_arrival,
     timed_out,
@@ -249,9 +249,10 @@ class ModelConsumer:
     async def _try_alone(self, held: Held) -> None:
         trouble = await self._attempt([held])
         if isinstance(trouble, EngineTimeout):
-            self._answers.give(held, timed_out(self._captioner.timeout_seconds))
+            limit = self._captioner.timeout_seconds
+            self._answers.give(held, timed_out(limit, trouble.place))
         elif trouble:
-            self._answers.give(held, CRASHES)
+            self._answers.give(held, crashed(trouble.how))
 
     async def _engine_back(self) -> bool:
         """Wait for a living engine; False if a drain came first. Raises LoadFailed."""

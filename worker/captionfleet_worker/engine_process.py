@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from captionfleet_worker.engine import last_words
+from captionfleet_worker.engine.own_files import code_folders
 from captionfleet_worker.engine.protocol import (
     Answer,
     EngineOrder,
@@ -24,7 +26,9 @@ from captionfleet_worker.engine.protocol import (
     encode,
     read_frame,
 )
+from captionfleet_worker.engine_log import EngineLog
 from captionfleet_worker.engine_room import leave_room, make_room, room_environment
+from captionfleet_worker.process_tree import end_leftovers, end_tree
 
 __all__ = [
     "Answer",
@@ -38,7 +42,6 @@ __all__ = [
 ]
 
 _POLITE_SECONDS = 5.0
-_LARGEST_LOG = 8 * 2**20
 _GONE = (asyncio.IncompleteReadError, ConnectionError)
 _KEPT_SETTINGS = {"CAPTIONFLEET_FAULT"}
 """Of our own settings, those an engine may see: model code has no use for addresses and tokens."""
@@ -47,9 +50,19 @@ _KEPT_SETTINGS = {"CAPTIONFLEET_FAULT"}
 class EngineDied(Exception):
     """The engine process ended. The message says how."""
 
+    def __init__(self, message: str, how: str = "") -> None:
+        """`how`: in a few words, for the person whose picture it was."""
+        super().__init__(message)
+        self.how = how
+
 
 class EngineTimeout(Exception):
     """A batch took longer than spec.inference.timeoutSeconds; the engine was killed."""
+
+    def __init__(self, message: str, place: str | None = None) -> None:
+        """`place`: where a person's code stood: `own.py, line 6, in infer`."""
+        super().__init__(message)
+        self.place = place
 
 
 @dataclass(frozen=True)
@@ -73,6 +86,7 @@ class EngineProcess:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         room: Path,
+        log: EngineLog,
     ) -> None:
         self.loaded: Loaded
         self.pid = process.pid
@@ -81,6 +95,7 @@ class EngineProcess:
         self._reader = reader
         self._writer = writer
         self._room = room
+        self._log = log
         self._turn = asyncio.Lock()
         self._runs = 0
         self._device_memory: int | None = None
@@ -115,7 +130,7 @@ class EngineProcess:
         """
         async with self._turn:
             if not self.alive:
-                raise EngineDied(await self._obituary())
+                raise await self._died()
             self._runs += 1
             header = {
                 "do": "run", "run": self._runs, "options": dict(options),
@@ -128,13 +143,15 @@ class EngineProcess:
                     await self._send(header, b"".join(shot.picture for shot in shots))
                     reply = await self._reply_to(self._runs)
             except TimeoutError:
+                place = await self._place()
                 await self._kill()
                 raise EngineTimeout(
                     f"no answer for {len(shots)} picture(s) within {limit} s "
-                    "(spec.inference.timeoutSeconds); the engine was ended"
+                    f"(spec.inference.timeoutSeconds){_was_in(place)}; the engine was ended",
+                    place,
                 ) from None
             except _GONE:
-                raise EngineDied(await self._obituary()) from None
+                raise await self._died() from None
         self._device_memory = reply["device_memory"]
         return [Answer(**answer) for answer in reply["answers"]]
 
@@ -172,15 +189,16 @@ class EngineProcess:
                 else:
                     return self._loaded(said, clock.spent())
         except TimeoutError:
+            place = await self._place()
             raise LoadFailed(
                 "LoadTimeout",
-                f"not loaded within {limit} s (spec.acceptance.timeoutSeconds): raise it, or see "
-                f"{self._order.log_file}",
+                f"not loaded within {limit} s (spec.acceptance.timeoutSeconds){_was_in(place)}: "
+                f"raise it, or see {self._order.log_file}",
                 retriable=True,
             ) from None
         except _GONE:
-            why = await self._obituary()
-            raise LoadFailed("EngineDied", f"while loading, {why}", retriable=True) from None
+            died = await self._died()
+            raise LoadFailed("EngineDied", f"while loading, {died}", retriable=True) from None
 
     def _loaded(self, said: Header, seconds: float) -> Loaded:
         self._device_memory = said["device_memory"]
@@ -202,27 +220,42 @@ class EngineProcess:
             if said["run"] == run:
                 return said
 
-    async def _obituary(self) -> str:
+    async def _place(self) -> str | None:
+        """Where a person's code stands in an engine that answers too late; all of it is logged."""
+        said = await last_words.ask(self.pid, self._room)
+        self._log.write(said)
+        return last_words.place_in(said, code_folders(self._order, self._room))
+
+    async def _died(self) -> EngineDied:
         """How it ended. Whatever closed its connection without ending is ended here."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_POLITE_SECONDS):
                 await self._process.wait()
+        said = last_words.read(self._room)
+        place = last_words.place_in(said, code_folders(self._order, self._room))
         await self._kill()
+        self._log.write(said)
         code = self._process.returncode or 0
-        if code >= 0:
-            how = f"exit code {code}"
-        else:
-            how = signal.Signals(-code).name
-            how += ", often sent by the kernel when memory is short" if code == -9 else ""
-        return f"the engine ended ({how}); its log is {self._order.log_file}"
+        how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        how += f", in {place}" if place else ""
+        often = ", often sent by the kernel when memory is short" if code == -signal.SIGKILL else ""
+        log = self._order.log_file
+        return EngineDied(f"the engine ended ({how}{often}); its log is {log}", how)
 
     async def _kill(self) -> None:
-        # The whole group: custom code may have started processes of its own.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        # With all it started: a person's code may have started processes of its own.
+        if self.alive:
+            await asyncio.to_thread(end_tree, self.pid)
         await self._process.wait()
         self._writer.close()
-        leave_room(self._room)
+        if self._room.exists():
+            await asyncio.to_thread(end_leftovers, self._room)
+            await self._log.end()
+            leave_room(self._room)
+
+
+def _was_in(place: str | None) -> str:
+    return f": it was in {place}" if place else ""
 
 
 class _LoadClock:
@@ -248,7 +281,7 @@ class _LoadClock:
 async def _spawn(order: EngineOrder) -> EngineProcess:
     try:
         room = make_room(order.rooms, order.model)
-        log = _open_log(order.log_file)
+        log = await EngineLog.open(order.log_file)
     except OSError as error:
         raise LoadFailed(
             "LoadFailed",
@@ -259,29 +292,23 @@ async def _spawn(order: EngineOrder) -> EngineProcess:
     try:
         return await _spawn_in(room, order, log)
     except BaseException:
+        await log.end()
         leave_room(room)
         raise
 
 
-async def _spawn_in(room: Path, order: EngineOrder, log: BinaryIO) -> EngineProcess:
+async def _spawn_in(room: Path, order: EngineOrder, log: EngineLog) -> EngineProcess:
     ours, theirs = socket.socketpair()
-    with theirs, log:
+    with theirs, log.opened() as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "captionfleet_worker.engine",
             str(theirs.fileno()), str(os.getpid()), str(room),
-            stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+            stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output,
             pass_fds=(theirs.fileno(),), start_new_session=True,
             env=engine_environment(order, os.environ) | room_environment(room, os.environ),
         )  # fmt: skip
     reader, writer = await asyncio.open_unix_connection(sock=ours)
-    return EngineProcess(order, process, reader, writer, room)
-
-
-def _open_log(file: Path) -> BinaryIO:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if file.exists() and file.stat().st_size > _LARGEST_LOG:
-        file.replace(file.with_suffix(".old.log"))
-    return file.open("ab")
+    return EngineProcess(order, process, reader, writer, room, log)
 
 
 def engine_environment(order: EngineOrder, inherited: Mapping[str, str]) -> dict[str, str]:

@@ -54,18 +54,28 @@ def failed(code: str, message: str) -> Verdict:
 
 RETURNED = Verdict(Outcome.RETURNED)
 SUSPECT = Verdict(Outcome.SUSPECT)
-CRASHES = failed(
-    "crashes_the_model",
-    "The model's process ended each time it was given this picture, the last time alone. Other "
-    "pictures are not affected; the model's log on the worker says how it ended.",
-)
 
 
-def timed_out(limit: float) -> Verdict:
+def crashed(how: str = "") -> Verdict:
+    """`how`: the signal or exit code, and the place in a person's code, if that is known."""
+    return failed(
+        "crashes_the_model",
+        "The model's process ended each time it was given this picture, the last time alone"
+        + (f" ({how})" if how else "")
+        + ". Other pictures are not affected; the model's log on the worker says how it ended.",
+    )
+
+
+CRASHES = crashed()
+
+
+def timed_out(limit: float, place: str | None = None) -> Verdict:
+    """`place`: where a person's code stood."""
+    remedy = "lower max_new_tokens" if place is None else f"see {place}, where it was then"
     return failed(
         "timeout",
         f"The model did not answer within {limit:g} s (spec.inference.timeoutSeconds), not even "
-        "with this picture alone. Raise the limit, or lower max_new_tokens.",
+        f"with this picture alone. Raise the limit, or {remedy}.",
     )
 
 

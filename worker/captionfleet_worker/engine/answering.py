@@ -137,9 +137,9 @@ class Answering:
         if isinstance(error, BadResult):
             return _Problem("bad_result", str(error))
         if is_out_of_memory(error):
-            return _Problem(
-                "out_of_memory", "not enough memory for this picture alone, even in a batch of one"
-            )
+            told = "not enough memory for this picture alone, even in a batch of one: "
+            told += self._captioner.describe(error)
+            return _Problem("out_of_memory", told[:_LONGEST_MESSAGE])
         return _Problem("model_error", self._captioner.describe(error)[:_LONGEST_MESSAGE])
 
 

@@ -8,7 +8,8 @@ import hashlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from PIL import Image
 from captionfleet.custom import CustomModel
 from captionfleet.resources.model import Custom, Generation
 from captionfleet_worker.engine.answering import BadResult, Caption, is_out_of_memory
-from captionfleet_worker.engine.generation import as_options
+from captionfleet_worker.engine.generation import Habits, as_options
+from captionfleet_worker.engine.memory_limit import MemoryLimit
+from captionfleet_worker.engine.own_files import as_written
 from captionfleet_worker.engine.protocol import LoadFailed
 
 
@@ -31,24 +34,48 @@ class Asked:
     generation: Generation
 
 
+class Left(Exception):
+    """The code asked to end the process (SystemExit and its like). It is told, and nothing ends."""
+
+
+@contextmanager
+def staying() -> Iterator[None]:
+    """Around all calls of a person's code: raises Left instead of what would end the engine."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        told = f"{type(error).__name__}: {error}"
+        raise Left(told).with_traceback(error.__traceback__) from None
+
+
 class CustomCaptioner:
     """A Captioner over an object of a person's class. `folders` are where its code lies."""
 
-    def __init__(self, model: Any, folders: Sequence[Path]) -> None:
+    habits = Habits()
+    enough = None
+    """Own code gets its pictures whole."""
+
+    def __init__(
+        self, model: Any, folders: Sequence[Path], limit: MemoryLimit | None = None
+    ) -> None:
         self._model = model
         self._folders = folders
+        self._limit = limit
 
     def prompt_problem(self, prompt: str) -> str | None:
         """Own code may be asked anything."""
         return None
 
     def describe(self, error: BaseException) -> str:
-        return describe(error, self._folders)
+        return describe(error, self._folders, self._limit)
 
     def unload(self) -> None:
-        unload = getattr(self._model, "unload", None)
-        if unload:
-            unload()
+        """Raises whatever the code raises, but nothing that would end the engine."""
+        with staying():
+            if unload := getattr(self._model, "unload", None):
+                unload()
 
     def prepare(self, images: list[Image.Image], prompt: str, generation: Generation) -> Asked:
         return Asked(images, prompt, generation)
@@ -56,11 +83,12 @@ class CustomCaptioner:
     def generate(self, prepared: Asked) -> list[Caption]:
         images = prepared.images
         prompts, options = [prepared.prompt] * len(images), as_options(prepared.generation)
-        if hasattr(self._model, "infer_batch"):
-            results = self._model.infer_batch(images, prompts, options)
-        else:  # a class of the original system need not extend ours
-            results = CustomModel.infer_batch(self._model, images, prompts, options)
-        return _captions(results, len(images))
+        with staying():
+            if hasattr(self._model, "infer_batch"):
+                results = self._model.infer_batch(images, prompts, options)
+            else:  # a class of the original system need not extend ours
+                results = CustomModel.infer_batch(self._model, images, prompts, options)
+            return _captions(results, len(images))
 
 
 def _captions(results: Any, count: int) -> list[Caption]:
@@ -73,30 +101,37 @@ def _captions(results: Any, count: int) -> list[Caption]:
     for result in results:
         if not isinstance(result, str):
             raise BadResult(f"a caption must be str, but infer() returned {type(result).__name__}")
-    return [Caption(result) for result in results]
+    # A str of another class may answer anything when asked.
+    return [Caption("".join([result])) for result in results]
 
 
 def load_custom(
-    custom: Custom, folders: Sequence[Path], device: str, weights: Path | None
+    custom: Custom,
+    folders: Sequence[Path],
+    device: str,
+    weights: Path | None,
+    limit: MemoryLimit | None = None,
 ) -> CustomCaptioner:
     """Import the class, make an object of it, load() it. Raises LoadFailed."""
     module_name, _, class_name = custom.entrypoint.partition(":")
     file = _find(module_name, custom, folders)
     try:
-        module = _import(module_name, file, folders)
-        made_by = getattr(module, class_name, None)
-        if made_by is None:
-            raise LoadFailed("CodeError", f"{file.name} has no class {class_name}")
-        model = made_by(**custom.kwargs)
-        model.device, model.weights = device, weights
-        model.load()
+        with staying():
+            module = _import(module_name, file, folders)
+            made_by = getattr(module, class_name, None)
+            if made_by is None:
+                raise LoadFailed("CodeError", f"{file.name} has no class {class_name}")
+            model = made_by(**custom.kwargs)
+            model.device, model.weights = device, weights
+            model.load()
     except LoadFailed:
         raise
     except Exception as error:
+        told = describe(error, folders, limit)
         if is_out_of_memory(error):
-            raise
-        raise LoadFailed("CodeError", describe(error, folders)) from error
-    return CustomCaptioner(model, folders)
+            raise LoadFailed("OutOfMemory", told, retriable=True) from error
+        raise LoadFailed("CodeError", told) from error
+    return CustomCaptioner(model, folders, limit)
 
 
 def _find(module: str, custom: Custom, folders: Sequence[Path]) -> Path:
@@ -133,16 +168,22 @@ def _import(name: str, file: Path, folders: Sequence[Path]) -> Any:
     return module
 
 
-def describe(error: BaseException, folders: Sequence[Path]) -> str:
+def describe(
+    error: BaseException, folders: Sequence[Path], limit: MemoryLimit | None = None
+) -> str:
     """`ValueError: no colors (colors.py, line 12, in infer)`: the last place in a person's code."""
     if isinstance(error, SyntaxError) and error.filename:
-        written = _within(error.filename, folders) or Path(error.filename).name
+        written = as_written(error.filename, folders) or Path(error.filename).name
         return f"{type(error).__name__}: {error.msg} ({written}, line {error.lineno})"
-    text = f"{type(error).__name__}: {error}"
+    text = str(error) if isinstance(error, Left) else f"{type(error).__name__}: {error}"
+    text = text.removesuffix(": ")
+    if isinstance(error, Left):
+        text += ", which a model must not do"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if place := _within(frame.filename, folders):
-            return f"{text} ({place}, line {frame.lineno}, in {frame.name})"
-    return text
+        if place := as_written(frame.filename, folders):
+            text += f" ({place}, line {frame.lineno}, in {frame.name})"
+            break
+    return f"{text}; {limit}" if limit and is_out_of_memory(error) else text
 
 
 def code_digest(folders: Sequence[Path]) -> str:
@@ -150,18 +191,9 @@ def code_digest(folders: Sequence[Path]) -> str:
     imported = {
         place: Path(file)
         for module in list(sys.modules.values())
-        if (file := getattr(module, "__file__", None)) and (place := _within(file, folders))
+        if (file := getattr(module, "__file__", None)) and (place := as_written(file, folders))
     }
     digest = hashlib.sha256()
     for place, file in sorted(imported.items()):
         digest.update(place.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
-
-
-def _within(file: str, folders: Sequence[Path]) -> str | None:
-    """The file's path as its author wrote it, if it lies in one of the folders."""
-    place = Path(file).resolve()
-    for folder in folders:
-        if place.is_relative_to(folder.resolve()):
-            return str(place.relative_to(folder.resolve()))
-    return None

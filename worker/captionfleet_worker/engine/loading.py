@@ -11,11 +11,15 @@ from captionfleet.faults import fault_point
 from captionfleet.resources.model import ModelSpec
 from captionfleet_worker.engine.answering import Answering, Captioner, is_out_of_memory
 from captionfleet_worker.engine.custom_code import code_digest, load_custom
-from captionfleet_worker.engine.own_files import write_files
+from captionfleet_worker.engine.generation import Habits, settled
+from captionfleet_worker.engine.last_words import listen
+from captionfleet_worker.engine.memory_limit import set_memory_limit
+from captionfleet_worker.engine.own_files import code_folders, write_files
 from captionfleet_worker.engine.protocol import EngineOrder, LoadFailed
 from captionfleet_worker.engine.remote_code import check_pinned
 from captionfleet_worker.engine.smoke import smoke_test
 from captionfleet_worker.engine.weights import folder_digest
+from captionfleet_worker.process_tree import adopt_orphans
 
 Progress = Callable[[str, str], None]
 
@@ -40,17 +44,13 @@ class _Files:
 def load(order: EngineOrder, room: Path, progress: Progress) -> Ready:
     """`room` is a folder for this engine alone. Raises LoadFailed for all that can go wrong."""
     try:
+    listen(room)
+    adopt_orphans()
         return _load(order, code_folders(order, room), progress)
     except LoadFailed:
         raise
     except Exception as error:
         raise failure_of(error) from error
-
-
-def code_folders(order: EngineOrder, room: Path) -> list[Path]:
-    """Where a person's code lies: files of the manifest win over custom_infer."""
-    own = [room / "code"] if order.spec.custom and order.spec.custom.files else []
-    return [*own, order.custom_infer]
 
 
 def _load(order: EngineOrder, code: list[Path], progress: Progress) -> Ready:
@@ -113,7 +113,8 @@ def _captioner(
 ) -> Captioner:
     if order.spec.custom:
         progress("loading", f"loading {order.spec.custom.entrypoint}")
-        return load_custom(order.spec.custom, code, order.device, folder)
+        limit = set_memory_limit(order.spec.requirements, order.device)
+        return load_custom(order.spec.custom, code, order.device, folder, limit)
     assert folder, "the manifest's rules ask for source or custom"
     progress("loading", "loading the model")
 

@@ -1,10 +1,28 @@
-"""Code that comes with a manifest (spec.custom.files), laid out in the engine's own folder."""
+"""Files of a person's code: where they lie, and what their author calls them.
+
+Those of a manifest (spec.custom.files) are laid out in the engine's own folder.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from captionfleet.resources.model import CustomFile
-from captionfleet_worker.engine.protocol import LoadFailed
+from captionfleet_worker.engine.protocol import EngineOrder, LoadFailed
+
+
+def code_folders(order: EngineOrder, room: Path) -> list[Path]:
+    """Where a person's code lies: files of the manifest win over custom_infer."""
+    own = [room / "code"] if order.spec.custom and order.spec.custom.files else []
+    return [*own, order.custom_infer]
+
+
+def as_written(file: str, folders: Sequence[Path]) -> str | None:
+    """The file's path as its author wrote it, if it lies in one of the folders."""
+    place = Path(file).resolve()
+    for folder in folders:
+        if place.is_relative_to(folder.resolve()):
+            return str(place.relative_to(folder.resolve()))
+    return None
 
 
 def write_files(files: Sequence[CustomFile], folder: Path) -> None:
