@@ -14,6 +14,8 @@ from captionfleet_worker.engine.answering import Answering, Caption, is_out_of_m
 from captionfleet_worker.engine.generation import (
     OPTION_NAMES,
     BadOption,
+    Habits,
+    Settled,
     effective_generation,
     generate_arguments,
 )
@@ -24,6 +26,10 @@ from captionfleet_worker.engine.wording import echo_length, ending, tidy, with_p
 
 class Recorded:
     """A captioner that writes a picture's color, after `check(colors)` had its say."""
+
+    enough = None
+
+    habits = Habits()
 
     def __init__(self, check: Callable[[list[int]], None] = lambda colors: None) -> None:
         self.batches: list[int] = []
@@ -132,11 +138,11 @@ def test_text_that_no_database_takes_is_cleaned() -> None:
 )
 def test_a_bad_option_is_named(options: dict[str, Any], told: str) -> None:
     with pytest.raises(BadOption, match=told):
-        effective_generation(Generation(), options)
+        effective_generation(Settled(), options)
 
 
 def test_options_win_over_the_models_defaults() -> None:
-    defaults = Generation(max_new_tokens=30, repetition_penalty=1.5)
+    defaults = Settled(max_new_tokens=30, repetition_penalty=1.5)
     chosen = effective_generation(defaults, {"max_new_tokens": 5, "num_beams": 2})
     assert generate_arguments(chosen) == {
         "max_new_tokens": 5, "num_beams": 2, "do_sample": False, "repetition_penalty": 1.5,
@@ -144,7 +150,7 @@ def test_options_win_over_the_models_defaults() -> None:
 
 
 def test_sampling_options_reach_generate_only_with_sampling() -> None:
-    sampling = effective_generation(Generation(), {"do_sample": True, "top_k": 5, "seed": 1})
+    sampling = effective_generation(Settled(), {"do_sample": True, "top_k": 5, "seed": 1})
     arguments = generate_arguments(sampling)
     assert arguments["top_k"] == 5 and arguments["temperature"] == 1.0
     assert "seed" not in arguments and "seed" in OPTION_NAMES
@@ -191,7 +197,7 @@ def test_a_failed_smoke_test_names_the_tag_that_may_be_its_reason() -> None:
 
     answering = Answering(Recorded(fail), Generation(), 1)
     with pytest.raises(LoadFailed, match=r"spec\.pipelineTag says \(image-to-text\)"):
-        smoke_test(answering, Generation(), PipelineTag.IMAGE_TO_TEXT)
+        smoke_test(answering, PipelineTag.IMAGE_TO_TEXT)
     with pytest.raises(LoadFailed) as failed:
-        smoke_test(answering, Generation())
+        smoke_test(answering)
     assert failed.value.reason == "SmokeTestFailed" and "pipelineTag" not in failed.value.message

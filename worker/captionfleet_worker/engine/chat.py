@@ -1,12 +1,18 @@
 """Chat templates: how a checkpoint wants its messages written, found out by trying once."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from PIL import Image
 
+from captionfleet_worker.engine.arguments import check_known
 from captionfleet_worker.engine.protocol import LoadFailed
 
 _MARK = "a mark to find again"
+_OURS = {"messages", "add_generation_prompt", "tools", "documents", "continue_final_message"}
+_HABITS = {"enable_thinking": False}
+"""Variables of templates that have them: thinking costs a minute of tokens, and captions
+do without."""
 
 
 class Chat:
@@ -17,9 +23,10 @@ class Chat:
     of the parts into the prompt, without a word, and the captions are merely bad.
     """
 
-    def __init__(self, processor: Any) -> None:
-        """Raises LoadFailed if the template takes neither."""
+    def __init__(self, processor: Any, variables: Mapping[str, Any] | None = None) -> None:
+        """Raises LoadFailed if the template takes neither, or knows one of the variables not."""
         self._processor = processor
+        self._variables = _checked(_template(processor), variables or {})
         self._in_parts = self._renders(True)
         if not self._in_parts and not self._renders(False):
             raise LoadFailed(
@@ -38,6 +45,7 @@ class Chat:
                 tokenize=True,
                 return_dict=True,
                 return_tensors="pt",
+                **self._variables,
                 processor_kwargs={"padding": True, "images": [[image] for image in images]},
             )
         )
@@ -54,9 +62,30 @@ class Chat:
         conversation = self._conversation(_MARK, "", in_parts)
         try:
             text = self._processor.apply_chat_template(
-                conversation, add_generation_prompt=True, tokenize=False
+                conversation, add_generation_prompt=True, tokenize=False, **self._variables
             )
         except Exception:  # a template may fail in any way on a shape it does not expect
             return False
         image = str(getattr(self._processor, "image_token", None) or "")
         return _MARK in text and image in text and "'type'" not in text
+
+
+def _template(processor: Any) -> str:
+    """The template that is used when none is named."""
+    found = processor.chat_template
+    return str(found.get("default", "") if isinstance(found, dict) else found)
+
+
+def _checked(template: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables, and habits that this template knows. Raises LoadFailed for one it lacks."""
+    from jinja2 import Environment, TemplateError
+    from jinja2.meta import find_undeclared_variables
+
+    # It reads the template and renders nothing.
+    parser = Environment(autoescape=True, extensions=["jinja2.ext.loopcontrols"])
+    try:
+        known = find_undeclared_variables(parser.parse(template)) - _OURS
+    except TemplateError:  # tags of transformers' own: let it judge
+        known = {*variables}
+    check_known("spec.loader.chatTemplate", variables, known, "its chat template")
+    return {name: value for name, value in _HABITS.items() if name in known} | dict(variables)

@@ -9,7 +9,8 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from captionfleet.resources.model import DType, Loader, PipelineTag
+from captionfleet.resources.model import Loader, PipelineTag, Quantization
+from captionfleet_worker.engine.arguments import meant
 from captionfleet_worker.engine.chat import Chat
 from captionfleet_worker.engine.families import (
     Family,
@@ -17,12 +18,20 @@ from captionfleet_worker.engine.families import (
     Recipe,
     Takes,
     recipe_for,
+    recipe_of,
     steering_tokens,
-    takes_no_text,
 )
+from captionfleet_worker.engine.hardware import (
+    attention_for,
+    check_quantization,
+    dtype_for,
+    this_hardware,
+)
+from captionfleet_worker.engine.processors import load_processors
 from captionfleet_worker.engine.protocol import LoadFailed
 from captionfleet_worker.engine.remote_code import check_all_here, own_captioner
 from captionfleet_worker.engine.weights import check_complete
+from captionfleet_worker.engine.wording import THOUGHTS_CLOSE, THOUGHTS_OPEN, Thoughts
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +59,8 @@ class Checkpoint:
     """Token ids that end a caption."""
     starts: frozenset[int]
     """Token ids that a row of output may begin with before the model writes."""
+    thoughts: Thoughts
+    """Token ids around what it thinks before it answers."""
 
 
 def load_checkpoint(
@@ -66,20 +77,27 @@ def load_checkpoint(
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     model_type = str(config["model_type"])
-    processor, tokenizer, image_processor = _load_processor(folder, model_type, loader)
+    arguments = _arguments(loader, device, recipe_of(model_type).overflows)
+    processors = load_processors(
+        folder, model_type, loader.trust_remote_code, loader.processor,
+        recipe_of(model_type).most_pixels,
+    )  # fmt: skip
+    processor, tokenizer = processors.whole, processors.tokenizer
     recipe = recipe_for(model_type, _takes(processor), tag)
-    chat = Chat(processor) if recipe.family is Family.CHAT else None
-    model = _load_model(folder, config, loader, device)
+    chat = _chat(recipe, processor, loader)
+    model = _load_model(folder, config, loader, device, arguments)
     _settle(model, tokenizer)
     rules = PromptRules(
         recipe.family,
         _special_tokens(tokenizer, processor),
         frozenset(getattr(processor, "task_prompts_without_inputs", ())),
+        (*recipe.opens_with, *getattr(processor, "task_prompts_with_input", ())),
     )
     return Checkpoint(
-        recipe, rules, model, tokenizer, image_processor, processor, chat,
+        recipe, rules, model, tokenizer, processors.images, processor, chat,
         picture=_picture(model.config, tokenizer, processor),
         accepted=_accepted(model), ends=_ends(model), starts=_starts(model),
+        thoughts=_thoughts(tokenizer),
     )  # fmt: skip
 
 
@@ -105,30 +123,6 @@ def _check_known(config: dict[str, Any], trusted: bool) -> None:
     )
 
 
-def _load_processor(folder: Path, model_type: str, loader: Loader) -> tuple[Any, Any, Any]:
-    """(processor, tokenizer, image processor).
-
-    The PIL image processors are taken although torchvision is there: they treat pictures one by
-    one, so a batch cannot change a picture, they are what most checkpoints were trained with,
-    and they start no threads that compete with the model's.
-    """
-    from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
-
-    common: dict[str, Any] = {
-        "trust_remote_code": loader.trust_remote_code, "local_files_only": True,
-    }  # fmt: skip
-    if not takes_no_text(model_type):
-        try:
-            processor = AutoProcessor.from_pretrained(folder, backend="pil", **common)
-        except ImportError:  # families that also see videos exist for torchvision alone
-            processor = AutoProcessor.from_pretrained(folder, **common)
-        if hasattr(processor, "tokenizer") and hasattr(processor, "image_processor"):
-            return processor, processor.tokenizer, processor.image_processor
-    # AutoProcessor hands back a bare tokenizer for these, without a word.
-    tokenizer = AutoTokenizer.from_pretrained(folder, **common)
-    return None, tokenizer, AutoImageProcessor.from_pretrained(folder, backend="pil", **common)
-
-
 def _takes(processor: Any) -> Takes:
     return Takes(
         text=processor is not None,
@@ -137,23 +131,45 @@ def _takes(processor: Any) -> Takes:
     )
 
 
-def _load_model(folder: Path, config: dict[str, Any], loader: Loader, device: str) -> Any:
+def _chat(recipe: Recipe, processor: Any, loader: Loader) -> Chat | None:
+    if recipe.family is Family.CHAT:
+        return Chat(processor, meant(loader.chat_template))
+    if loader.chat_template:
+        raise LoadFailed(
+            "InvalidSpec",
+            "spec.loader.chatTemplate sets variables of a chat template, and this model is asked "
+            "without one: remove it",
+        )
+    return None
+
+
+def _arguments(loader: Loader, device: str, overflows: bool) -> dict[str, Any]:
+    """Of from_pretrained(), by hardware. Raises LoadFailed for what this one lacks."""
     import torch
+
+    hardware = this_hardware(device)
+    check_quantization(loader, hardware)
+    dtype = dtype_for(loader, hardware, overflows)
+    attention = attention_for(loader, hardware, dtype)
+    chosen = {"attn_implementation": attention} if attention else {}
+    return {"dtype": getattr(torch, dtype.value), **chosen}
+
+
+def _load_model(
+    folder: Path, config: dict[str, Any], loader: Loader, device: str, arguments: dict[str, Any]
+) -> Any:
     import transformers
 
-    dtype = loader.dtype.value
-    if loader.dtype is DType.AUTO:
-        dtype = "float32" if device == "cpu" else "bfloat16"
     own = own_captioner(config) if loader.trust_remote_code else None
     # from_pretrained() returns a pair here, untyped.
     load: Any = getattr(transformers, own or "AutoModelForImageTextToText").from_pretrained
     model, info = load(
         folder,
-        dtype=getattr(torch, dtype),
         use_safetensors=None if loader.allow_pickle else True,
         trust_remote_code=loader.trust_remote_code,
         local_files_only=True,
         output_loading_info=True,
+        **arguments,
     )
     _check_filled(model, info["missing_keys"], folder)
     if not hasattr(model, "generate"):
@@ -161,6 +177,10 @@ def _load_model(folder: Path, config: dict[str, Any], loader: Loader, device: st
             "UnsupportedModel",
             f"its code ({type(model).__name__}) has no generate(): wrap it in a CustomModel",
         )
+    if loader.quantization is Quantization.INT8:
+        from captionfleet_worker.engine.quantization import to_int8
+
+        log.info("%d layers in int8", to_int8(model))
     return model.to(device).eval()
 
 
@@ -230,6 +250,14 @@ def _starts(model: Any) -> frozenset[int]:
     text = model.config.get_text_config()
     return _ids(start, settings.bos_token_id, getattr(text, "bos_token_id", None),
                 settings.pad_token_id, settings.eos_token_id)  # fmt: skip
+
+
+def _thoughts(tokenizer: Any) -> Thoughts:
+    known = tokenizer.get_vocab()
+    return Thoughts(
+        frozenset(known[mark] for mark in THOUGHTS_OPEN if mark in known),
+        frozenset(known[mark] for mark in THOUGHTS_CLOSE if mark in known),
+    )
 
 
 def _ids(*values: int | list[int] | None) -> frozenset[int]:

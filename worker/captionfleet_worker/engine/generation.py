@@ -1,29 +1,71 @@
-"""Options of text generation: a job's options over the model's defaults, checked, in one place."""
+"""Options of text generation: a job's over the model's, and those over its family's, checked."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from captionfleet.resources.model import Generation
+from captionfleet_worker.engine.arguments import check_known, meant
+from captionfleet_worker.engine.protocol import LoadFailed
 
-_NOT_OPTIONS = {"prompt", "system_prompt"}
+_NOT_OPTIONS = {"prompt", "system_prompt", "extra"}
 OPTION_NAMES = frozenset(Generation.model_fields) - _NOT_OPTIONS
 _FOR_SAMPLING = ("temperature", "top_p", "top_k")
+_OURS = OPTION_NAMES | {
+    "max_length", "min_length", "max_time", "num_return_sequences", "return_dict_in_generate",
+    "output_scores", "output_logits", "output_attentions", "output_hidden_states",
+    "pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id",
+}  # fmt: skip
+"""Arguments of generate() by which rows are counted, cut and told apart: never a person's."""
+
+
+@dataclass(frozen=True)
+class Habits:
+    """What a kind of model does where its manifest says nothing."""
+
+    max_new_tokens: int = 64
+    num_beams: int = 1
+
+
+class Settled(Generation):
+    """Settings of generation with nothing left open."""
+
+    max_new_tokens: Annotated[int, Field(ge=1, le=4096)] = Habits.max_new_tokens
+    num_beams: Annotated[int, Field(ge=1, le=16)] = Habits.num_beams
 
 
 class BadOption(ValueError):
     """An option that is unknown, of the wrong type, out of range, or without effect."""
 
 
-def effective_generation(defaults: Generation, options: Mapping[str, Any]) -> Generation:
+def settled(stated: Generation, habits: Habits) -> Settled:
+    """What the manifest states, over the habits of its family. Raises LoadFailed."""
+    found = Settled(
+        **{
+            "max_new_tokens": habits.max_new_tokens,
+            "num_beams": habits.num_beams,
+            **stated.model_dump(by_alias=False, exclude_none=True),
+        }
+    )
+    if (found.min_new_tokens or 0) > found.max_new_tokens:
+        raise LoadFailed(
+            "InvalidSpec",
+            f"spec.generation.minNewTokens ({found.min_new_tokens}) is above maxNewTokens "
+            f"({found.max_new_tokens}): lower it, or raise maxNewTokens",
+        )
+    return found
+
+
+def effective_generation(defaults: Settled, options: Mapping[str, Any]) -> Settled:
     """The model's defaults with a job's options over them. Raises BadOption naming the option."""
     if unknown := sorted(set(options) - OPTION_NAMES):
         raise BadOption(
             f"unknown option {unknown[0]!r}: there are {', '.join(sorted(OPTION_NAMES))}"
         )
     try:
-        chosen = Generation.model_validate(
+        chosen = Settled.model_validate(
             {**defaults.model_dump(by_alias=False), **options}, strict=True
         )
     except ValidationError as error:
@@ -35,7 +77,7 @@ def effective_generation(defaults: Generation, options: Mapping[str, Any]) -> Ge
     return chosen
 
 
-def _check_effect(defaults: Generation, options: Mapping[str, Any], chosen: Generation) -> None:
+def _check_effect(defaults: Settled, options: Mapping[str, Any], chosen: Settled) -> None:
     """An option that would be ignored is an error: it would make two equal columns look unlike."""
     if not chosen.do_sample:
         for name in _FOR_SAMPLING:
@@ -50,9 +92,24 @@ def _check_effect(defaults: Generation, options: Mapping[str, Any], chosen: Gene
         )
 
 
+def check_extra(extra: Mapping[str, str], known: Mapping[str, Any]) -> None:
+    """Raises LoadFailed for a further argument that generate() lacks, or that is not a person's.
+
+    `known` are the settings that this transformers has.
+    """
+    if ours := sorted(set(extra) & _OURS):
+        raise LoadFailed(
+            "InvalidSpec",
+            f"spec.generation.extra.{ours[0]}: the worker sets {ours[0]!r} itself: remove it, and "
+            "use the fields of spec.generation",
+        )
+    check_known("spec.generation.extra", extra, set(known) - _OURS, "generate()")
+
+
 def as_options(generation: Generation) -> dict[str, Any]:
     """The set options under Hugging Face's names, as a CustomModel receives them."""
-    return generation.model_dump(by_alias=False, exclude=_NOT_OPTIONS, exclude_none=True)
+    stated = generation.model_dump(by_alias=False, exclude=_NOT_OPTIONS, exclude_none=True)
+    return {**meant(generation.extra), **stated}
 
 
 def generate_arguments(generation: Generation) -> dict[str, Any]:

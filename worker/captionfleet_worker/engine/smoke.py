@@ -4,7 +4,7 @@ import io
 
 from PIL import Image, ImageDraw
 
-from captionfleet.resources.model import Generation, PipelineTag
+from captionfleet.resources.model import PipelineTag
 from captionfleet_worker.engine.answering import Answering
 from captionfleet_worker.engine.protocol import LoadFailed, Shot
 
@@ -22,16 +22,10 @@ def smoke_picture() -> bytes:
     return buffer.getvalue()
 
 
-def smoke_test(
-    answering: Answering, generation: Generation, tag: PipelineTag | None = None
-) -> None:
+def smoke_test(answering: Answering, tag: PipelineTag | None = None) -> None:
     """Raises LoadFailed unless the model captions the picture with its own settings."""
-    short = generation.model_copy(
-        update={
-            "max_new_tokens": min(_MOST_TOKENS, generation.max_new_tokens),
-            "min_new_tokens": None,
-        }
-    )
+    most = min(_MOST_TOKENS, answering.defaults.max_new_tokens)
+    short = answering.defaults.model_copy(update={"max_new_tokens": most, "min_new_tokens": None})
     (answer,) = answering.answer_with([Shot(smoke_picture(), "")], short)
     if answer.error_code == "out_of_memory":
         raise LoadFailed("OutOfMemory", _told(answer.error_message, None), retriable=True)

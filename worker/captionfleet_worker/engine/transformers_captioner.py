@@ -7,12 +7,25 @@ from typing import Any
 import torch
 from PIL import Image
 
-from captionfleet.resources.model import Generation
 from captionfleet_worker.engine.answering import Caption
 from captionfleet_worker.engine.checkpoint import Checkpoint
-from captionfleet_worker.engine.families import Family
-from captionfleet_worker.engine.generation import generate_arguments
-from captionfleet_worker.engine.wording import echo_length, ending, tidy, with_prefix
+from captionfleet_worker.engine.families import Family, Words
+from captionfleet_worker.engine.generation import Habits, Settled, generate_arguments
+from captionfleet_worker.engine.pictures import sufficient_size
+from captionfleet_worker.engine.places import answer_of_task, without_places
+from captionfleet_worker.engine.wording import (
+    echo_length,
+    ending,
+    tidy,
+    with_prefix,
+    without_thoughts,
+)
+
+Size = tuple[int, int]
+_STILL_THINKING = (
+    "the model was cut off before it wrote a word of the caption: raise max_new_tokens, or, if it "
+    'thinks first, set spec.loader.chatTemplate.enable_thinking to "false"'
+)
 
 
 @dataclass(frozen=True)
@@ -20,8 +33,9 @@ class Prepared:
     """A batch in the numbers that its model takes, still in main memory."""
 
     inputs: dict[str, Any]
+    sizes: list[Size]
     prompt: str
-    generation: Generation
+    generation: Settled
 
 
 class TransformersCaptioner:
@@ -29,8 +43,13 @@ class TransformersCaptioner:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._is = checkpoint
+        self.enough = sufficient_size(checkpoint.image_processor)
         # A tokenizer refuses to write for one thread while it reads for another.
         self._reader = copy.deepcopy(checkpoint.tokenizer)
+
+    @property
+    def habits(self) -> Habits:
+        return self._is.recipe.habits
 
     def prompt_problem(self, prompt: str) -> str | None:
         return self._is.rules.problem(prompt)
@@ -41,8 +60,9 @@ class TransformersCaptioner:
     def unload(self) -> None:
         """Nothing to do: the process ends and takes everything with it."""
 
-    def prepare(self, images: list[Image.Image], prompt: str, generation: Generation) -> Prepared:
-        return Prepared(self._inputs(images, prompt, generation.system_prompt), prompt, generation)
+    def prepare(self, images: list[Image.Image], prompt: str, generation: Settled) -> Prepared:
+        inputs = self._inputs(images, prompt, generation.system_prompt)
+        return Prepared(inputs, [image.size for image in images], prompt, generation)
 
     @torch.inference_mode()
     def generate(self, prepared: Prepared) -> list[Caption]:
@@ -51,10 +71,19 @@ class TransformersCaptioner:
         asked = inputs["input_ids"].tolist() if "input_ids" in inputs else None
         if generation.seed is not None:
             torch.manual_seed(generation.seed)
-        rows = self._is.model.generate(**inputs, **generate_arguments(generation)).tolist()
+        rows = self._is.model.generate(**inputs, **self._arguments(generation)).tolist()
         echo = echo_length(rows, asked, self._is.starts)
-        limit = generation.max_new_tokens
-        return [self._worded(row, echo, prepared.prompt, limit) for row in rows]
+        thinking = self._is.thoughts.open_after(asked[0] if asked else ())
+        return [
+            self._worded(row[:echo], row[echo:], prepared, size, thinking)
+            for row, size in zip(rows, prepared.sizes, strict=True)
+        ]
+
+    def _arguments(self, generation: Settled) -> dict[str, Any]:
+        arguments = generate_arguments(generation)
+        if "stop_strings" in arguments:
+            arguments["tokenizer"] = self._reader
+        return arguments
 
     def _inputs(self, images: list[Image.Image], prompt: str, system_prompt: str) -> dict[str, Any]:
         family, text = self._is.recipe.family, prompt or self._is.recipe.default_prompt
@@ -95,13 +124,31 @@ class TransformersCaptioner:
             moved[name] = value
         return moved
 
-    def _worded(self, row: list[int], echo: int, prompt: str, limit: int) -> Caption:
-        written = row[echo:]
-        finish, tokens = ending(written, self._is.ends, limit)
-        text = self._decode(written)
-        if prompt and self._is.recipe.family in (Family.PREFIXED, Family.PLAIN):
-            text = with_prefix(prompt, self._decode(row), self._decode(row[:echo]), text)
+    def _worded(
+        self, echo: list[int], written: list[int], prepared: Prepared, size: Size, thinking: bool
+    ) -> Caption:
+        finish, tokens = ending(written, self._is.ends, prepared.generation.max_new_tokens)
+        spoken = self._is.thoughts.spoken(written, thinking)
+        text = without_thoughts(self._text(echo, spoken or [], tokens, prepared, size))
+        if finish == "length" and not text.strip():
+            return Caption("", finish, tokens, _STILL_THINKING)
         return Caption(tidy(text), finish, tokens)
+
+    def _text(
+        self, echo: list[int], spoken: list[int], tokens: int, prepared: Prepared, size: Size
+    ) -> str:
+        recipe, prompt = self._is.recipe, prepared.prompt
+        if recipe.words is Words.TASK:
+            # Up to its end: places are written by tokens that decoding would leave out.
+            told = self._reader.decode(spoken[:tokens], skip_special_tokens=False)
+            asked = prompt or recipe.default_prompt
+            return answer_of_task(self._is.processor, told, asked, size)
+        text = self._decode(spoken)
+        if recipe.words is Words.GROUNDED:
+            return without_places(self._is.processor, text)
+        if prompt and recipe.family in (Family.PREFIXED, Family.PLAIN):
+            return with_prefix(prompt, self._decode(echo + spoken), self._decode(echo), text)
+        return text
 
     def _decode(self, ids: list[int]) -> str:
         return str(self._reader.decode(ids, skip_special_tokens=True))

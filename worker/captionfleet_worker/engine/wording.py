@@ -1,6 +1,42 @@
 """From the tokens a model wrote to the words people read. Plain lists in, strings out."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+THOUGHTS_OPEN = ("<think>", "<|channel>")
+THOUGHTS_CLOSE = ("</think>", "<channel|>")
+
+
+@dataclass(frozen=True)
+class Thoughts:
+    """Token ids of the marks around what a model thinks before it answers."""
+
+    opens: frozenset[int] = frozenset()
+    closes: frozenset[int] = frozenset()
+
+    def open_after(self, asked: Iterable[int]) -> bool:
+        """Whether what comes next is still a thought."""
+        thinking = False
+        for token in asked:
+            thinking = token in self.opens or (thinking and token not in self.closes)
+        return thinking
+
+    def spoken(self, written: Sequence[int], thinking: bool = False) -> list[int] | None:
+        """The tokens outside of thoughts; None if the model was cut off before it spoke."""
+        said: list[int] = []
+        for token in written:
+            if token in self.closes:  # some models open their thoughts unmarked
+                thinking, said = False, []
+            elif token in self.opens:
+                thinking = True
+            elif not thinking:
+                said.append(token)
+        return None if thinking and not said else said
+
+
+def without_thoughts(text: str) -> str:
+    """The text without thoughts whose marks are plain text to the tokenizer."""
+    return text.rpartition("</think>")[2].partition("<think>")[0]
 
 
 def tidy(text: str) -> str:
