@@ -8,6 +8,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from captionfleet.catalog import Catalog, FolderCatalog
+from captionfleet_api.code.history import History
+from captionfleet_api.code.publishing import Publishing
 from captionfleet_api.hub import Hub
 from captionfleet_api.images.blobs import Blobs
 from captionfleet_api.images.child import Limits
@@ -31,6 +33,8 @@ class Parts:
     blobs: Blobs
     pictures: Pictures
     submission: Submission
+    history: History
+    publishing: Publishing
     flow: Flow
     hub: Hub
     ending: asyncio.Event = field(default_factory=asyncio.Event)
@@ -44,6 +48,7 @@ class Parts:
         changes, fleet_view = Changes(), FleetView()
         catalog = catalog_of(settings)
         blobs = Blobs(settings.blobs)
+        history = History(database)
         return cls(
             settings=settings,
             database=database,
@@ -55,6 +60,9 @@ class Parts:
             submission=Submission(
                 database, catalog, fleet_view, changes, settings.job_tasks, settings.open_tasks
             ),
+            history=history,
+            # There are no users yet: whoever has the token is the admin.
+            publishing=Publishing(catalog, history, "admin" if settings.token else "local"),
             flow=Flow(settings, database, changes, fleet_view, catalog, blobs),
             hub=Hub(settings.hub),
         )

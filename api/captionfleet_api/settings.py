@@ -44,6 +44,11 @@ class ApiSettings(FleetSettings):
     custom_infer: Path | None = Field(
         None, description="Folder of CustomModel code. Default: custom_infer beside the manifests."
     )
+    custom_code: bool = Field(
+        True,
+        description="Take Python code for models over REST and in the console. Whoever may send it "
+        "runs code on the workers.",
+    )
     demo: bool = Field(False, description="Offer small models of the public hub in the console.")
     hub: str = Field(
         "https://huggingface.co",
@@ -120,6 +125,22 @@ class ApiSettings(FleetSettings):
             return ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+    @property
+    def code_refusal(self) -> str:
+        """Why no code is taken from visitors, and what to do; empty where it is."""
+        if not self.custom_code:
+            return (
+                "this installation takes no code over REST and in the console: set "
+                "CAPTIONFLEET_CUSTOM_CODE=1 (customCode.enabled in the chart), or put the code "
+                "where the manifests are"
+            )
+        if not (self.token or self.on_loopback):
+            return (
+                "this api asks nobody for a token and is reached from other machines, so it takes "
+                "no code: set CAPTIONFLEET_TOKEN"
+            )
+        return ""
 
     @model_validator(mode="after")
     def _guarded(self) -> "ApiSettings":

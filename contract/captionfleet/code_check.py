@@ -49,11 +49,21 @@ class CodeProblem:
 
 
 @dataclass(frozen=True)
+class Argument:
+    """A keyword argument of the class, as far as it can be read."""
+
+    name: str
+    default: str | None
+    """None if it has none, and must be given."""
+
+
+@dataclass(frozen=True)
 class Checked:
     """`entrypoint` is empty if none was found."""
 
     entrypoint: str
-    problems: tuple[CodeProblem, ...]
+    problems: tuple[CodeProblem, ...] = ()
+    arguments: tuple[Argument, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,9 +95,11 @@ def check_code(
     if code.problems:
         return Checked(entrypoint, tuple(code.problems))
     found, problems = _named(code, entrypoint) if entrypoint else _only(code)
-    if found:
-        problems = [*_method_problems(found, code), *_kwargs_problems(found, code, kwargs or {})]
-    return Checked(found.entrypoint if found else entrypoint, tuple(problems))
+    if found is None:
+        return Checked(entrypoint, tuple(problems))
+    problems = [*_method_problems(found, code), *_kwargs_problems(found, code, kwargs or {})]
+    init = _methods(found, code).get("__init__")
+    return Checked(found.entrypoint, tuple(problems), tuple(_arguments(init[1])) if init else ())
 
 
 def module_of(file: str) -> str:
@@ -298,30 +310,31 @@ def _kwargs_problems(
             yield from (CodeProblem(told, f"kwargs.{name}") for name in kwargs)
         return
     file, init = known
-    takes, needs = _arguments(init)
+    takes = {each.name: each for each in _arguments(init)}
     for name in kwargs:
         if name not in takes and init.args.kwarg is None:
-            told = (
-                f"{found.node.name}.__init__ takes no {name}; it takes {_list(takes)}: correct it"
-            )
+            listed = ", ".join(takes) or "nothing"
+            told = f"{found.node.name}.__init__ takes no {name}; it takes {listed}: correct it"
             yield CodeProblem(told, f"kwargs.{name}")
-    for name in needs:
-        if name not in kwargs:
+    for name, argument in takes.items():
+        if argument.default is None and name not in kwargs:
             told = f"__init__ needs {name}, which kwargs lacks: add kwargs.{name}, or a default"
             yield CodeProblem(told, f"kwargs.{name}", file, init.lineno)
 
 
-def _arguments(init: _Function) -> tuple[list[str], list[str]]:
-    """Names that may be given by keyword, and those of them that must be."""
+def _arguments(init: _Function) -> Iterator[Argument]:
+    """What may be given by keyword, in its order."""
     taken = init.args
-    positional = (taken.posonlyargs + taken.args)[1:]
-    needed = positional[: max(0, len(positional) - len(taken.defaults))]
-    keyword_only = zip(taken.kwonlyargs, taken.kw_defaults, strict=True)
-    return (
-        [each.arg for each in (*taken.args[0 if taken.posonlyargs else 1 :], *taken.kwonlyargs)],
-        [each.arg for each in needed] + [each.arg for each, default in keyword_only if not default],
-    )
+    positional = taken.posonlyargs + taken.args
+    defaults = [None] * (len(positional) - len(taken.defaults)) + list(taken.defaults)
+    for each, default in list(zip(positional, defaults, strict=True))[1:]:
+        if each not in taken.posonlyargs:
+            yield Argument(each.arg, _default(default))
+    for each, default in zip(taken.kwonlyargs, taken.kw_defaults, strict=True):
+        yield Argument(each.arg, _default(default))
 
 
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names) or "nothing"
+def _default(node: ast.expr | None) -> str | None:
+    if node is None:
+        return None
+    return str(node.value) if isinstance(node, ast.Constant) else ast.unparse(node)

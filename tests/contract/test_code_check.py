@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from captionfleet.code_check import Checked, check_code
+from captionfleet.code_check import Argument, Checked, check_code
 from captionfleet.resources.model import CustomFile
 
 GOOD = """
@@ -32,7 +32,8 @@ def only(checked: Checked) -> str:
 
 
 def test_a_class_that_extends_custom_model_is_found() -> None:
-    assert check(GOOD) == Checked("mine:Mine", ())
+    arguments = (Argument("style", "plain"), Argument("size", "1"))
+    assert check(GOOD) == Checked("mine:Mine", (), arguments)
     assert check(GOOD, "mine:Mine", style="terse", size="2").problems == ()
 
 
@@ -101,7 +102,8 @@ def test_keyword_arguments_must_be_those_of_the_class() -> None:
 def test_a_base_class_may_stand_in_another_file() -> None:
     base = CustomFile(path="base.py", content=GOOD)
     child = CustomFile(path="child.py", content="from base import Mine\nclass Child(Mine): ...")
-    assert check_code([base, child], "", {"size": "3"}) == Checked("child:Child", ())
+    checked = check_code([base, child], "", {"size": "3"})
+    assert (checked.entrypoint, checked.problems) == ("child:Child", ())
 
 
 def test_what_a_package_brings_is_not_judged() -> None:

@@ -14,7 +14,7 @@ from pydantic import (
 from captionfleet_api.jobs.refusals import Refusal
 
 
-def _without_nul(text: str) -> str:
+def without_nul(text: str) -> str:
     if "\x00" in text:
         raise ValueError("must not contain the character NUL: remove it")
     return text
@@ -28,7 +28,7 @@ def _line(text: str) -> str:
 
 
 ModelName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
-PromptText = Annotated[str, StringConstraints(max_length=4096), AfterValidator(_without_nul)]
+PromptText = Annotated[str, StringConstraints(max_length=4096), AfterValidator(without_nul)]
 Filename = Annotated[str, StringConstraints(max_length=1024), AfterValidator(_line)]
 JobName = Annotated[str, StringConstraints(max_length=200), AfterValidator(_line)]
 
@@ -45,7 +45,7 @@ class PromptAsked(Asked):
 
 
 class ImageAsked(Asked):
-    id: Annotated[str, StringConstraints(max_length=64), AfterValidator(_without_nul)]
+    id: Annotated[str, StringConstraints(max_length=64), AfterValidator(without_nul)]
     """As POST /images answered."""
     filename: Filename = ""
     """Name to show; the same picture under two names makes two rows."""

@@ -9,7 +9,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
     "files": {
         "type": "array",
         "items": {"type": "string", "format": "binary"},
-        "description": "Pictures.",
+        "description": "Pictures, or files of Python code.",
     },
     "file": {"type": "string", "format": "binary", "description": "A picture."},
     "models": {
@@ -25,6 +25,9 @@ _FIELDS: dict[str, dict[str, Any]] = {
     "options": {"type": "string", "examples": ['{"max_new_tokens": 40}'], "description": "JSON."},
     "name": {"type": "string"},
     "priority": {"type": "string", "enum": ["interactive", "batch"]},
+    "entrypoint": {"type": "string", "examples": ["my_model:MyModel"]},
+    "kwargs": {"type": "string", "examples": ['{"style": "terse"}'], "description": "JSON."},
+    "source": {"type": "string", "description": "spec.source of a manifest, as JSON."},
 }
 
 

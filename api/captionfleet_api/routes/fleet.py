@@ -67,6 +67,13 @@ class OperatorShape(Shape):
     message: str
 
 
+class CustomCodeShape(Shape):
+    taken: bool
+    """Python code for models may be sent."""
+    message: str
+    """Why not, and what to do; empty where it may."""
+
+
 class OfferShape(Shape):
     name: str
     display_name: str
@@ -90,6 +97,7 @@ class FleetShape(Shape):
     workers: int
     catalog_problems: list[str]
     """Refused manifests, each with its place, field and remedy."""
+    custom_code: CustomCodeShape
     demo: DemoShape | None
 
 
@@ -110,6 +118,9 @@ async def fleet(api: Api) -> FleetShape:
         catalog=_catalog(api),
         workers=sum(view.fresh for view in api.fleet_view.workers()),
         catalog_problems=api.catalog.problems(),
+        custom_code=CustomCodeShape(
+            taken=not api.settings.code_refusal, message=api.settings.code_refusal
+        ),
         demo=_demo(api),
     )
 

@@ -95,8 +95,21 @@ def _one(api: Parts, kind: Kind, name: str) -> Manifest:
 
 
 async def _put(api: Parts, manifest: Manifest, dry_run: str | None) -> dict[str, Any]:
+    if isinstance(manifest, ModelManifest):
+        _check_code_is_taken(api, manifest)
     kept = await api.catalog.put(manifest, dry_run=dry_run is not None)
     return kept.as_manifest()
+
+
+def _check_code_is_taken(api: Parts, model: ModelManifest) -> None:
+    """A manifest may bring code too: that is an upload by another door."""
+    custom = model.spec.custom
+    if not custom or not (custom.files or custom.config_map_ref):
+        return
+    there = api.catalog.models().get(model.name)
+    refusal = api.settings.code_refusal
+    if refusal and (there is None or there.spec.custom != custom):
+        raise Problem(403, refusal, field="spec.custom")
 
 
 async def _manifest(request: Request, kind: Kind) -> Manifest:

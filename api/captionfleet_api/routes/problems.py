@@ -1,6 +1,7 @@
 """Errors as RFC 9457 problems: what happened, why, what to do; `field` and `code` for programs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +15,7 @@ from starlette.exceptions import HTTPException
 from captionfleet.catalog import Conflict, NotFound, Refused, Unavailable
 from captionfleet.resources import InvalidManifest
 from captionfleet_api import metrics
+from captionfleet_api.code.publishing import CodeRefused
 from captionfleet_api.images.blobs import BlobMissing
 from captionfleet_api.images.children import TooBusy
 from captionfleet_api.images.normalize import BadPicture
@@ -51,6 +53,7 @@ def add_handlers(app: FastAPI) -> None:
     app.exception_handler(BadPicture)(_bad_picture)
     app.exception_handler(BlobMissing)(_blob_missing)
     app.exception_handler(TooBusy)(_too_busy)
+    app.exception_handler(CodeRefused)(_code_refused)
     app.exception_handler(InvalidManifest)(_invalid_manifest)
     app.exception_handler(NotFound)(_not_found)
     app.exception_handler(Conflict)(_conflict)
@@ -130,6 +133,18 @@ def _blob_missing(_: Request, error: Exception) -> Response:
 def _too_busy(_: Request, error: Exception) -> Response:
     return problem_response(
         503, f"{error}: send this one again in 2 s", headers={"Retry-After": "2"}
+    )
+
+
+def _code_refused(_: Request, error: Exception) -> Response:
+    """`code_problems` tells the same by file and line, for whoever shows them beside the code."""
+    assert isinstance(error, CodeRefused)
+    return problem_response(
+        422,
+        str(error),
+        field=error.problems[0].field,
+        problems=[str(each) for each in error.problems],
+        code_problems=[asdict(each) for each in error.problems],
     )
 
 

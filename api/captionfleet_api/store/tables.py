@@ -213,3 +213,26 @@ class KnownCaption(Base):
     tokens: Mapped[int | None]
     revision: Mapped[str]
     created_at: Mapped[float]
+
+
+class CodeVersion(Base):
+    """One version of a person's code with its arguments. Never changed, and never removed with
+    its model: who may run code on the workers can be looked up."""
+
+    __tablename__ = "code_versions"
+    model: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    sha256: Mapped[str]
+    """Of the code alone: versions that differ in arguments have the same."""
+    author: Mapped[str]
+    note: Mapped[str]
+    """What made it, in words."""
+    created_at: Mapped[float]
+    applied_at: Mapped[float | None]
+    """When the catalog took it; null if it never did."""
+    entrypoint: Mapped[str]
+    kwargs: Mapped[dict[str, str]] = mapped_column(JSON)
+    files: Mapped[list[dict[str, str]]] = mapped_column(JSON)
+    """[{path, content}]"""
+    source: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    """spec.source in manifest form."""

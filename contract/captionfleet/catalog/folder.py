@@ -152,6 +152,10 @@ class FolderCatalog:
             return self._seen.found[(manifest.kind, manifest.name)].manifest
         return manifest
 
+    async def put_code(self, model: ModelManifest) -> Manifest:
+        """A manifest is a good place for code: it stands in the same file."""
+        return await self.put(model)
+
     async def delete(self, kind: str, name: str) -> None:
         there = self._seen.found.get((kind, name))
         if there is None:

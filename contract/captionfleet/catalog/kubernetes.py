@@ -13,11 +13,18 @@ from typing import Any, Final
 import structlog
 
 from captionfleet.catalog.kubernetes_api import KubernetesAPI, path_of
+from captionfleet.catalog.kubernetes_code import (
+    code_map,
+    make_map,
+    map_name,
+    referring,
+    remove_old_maps,
+)
 from captionfleet.catalog.kubernetes_errors import GONE, KubernetesError
 from captionfleet.catalog.kubernetes_keeper import keeper_of, leftovers
 from captionfleet.catalog.kubernetes_mirror import ManifestMirror, manifest_of
 from captionfleet.catalog.kubernetes_words import in_words, trouble_sentence
-from captionfleet.catalog.protocol import Conflict, NotFound
+from captionfleet.catalog.protocol import CatalogError, Conflict, NotFound
 from captionfleet.resources import (
     API_VERSION,
     KINDS,
@@ -106,6 +113,33 @@ class KubernetesCatalog:
         if not dry_run:
             self.see("MODIFIED", body)
         return manifest_of(body)
+
+    async def put_code(self, model: ModelManifest) -> Manifest:
+        """The code goes into an immutable ConfigMap, which the model owns and names."""
+        there = self._mirror.models().get(model.name)
+        name = map_name(model, there)
+        if there is None:
+            return await self._create_with_code(model, name)
+        await self._make_map(name, model, there)
+        kept = await self.put(referring(model, name))
+        # Whoever reads the spec before this one still finds its code.
+        await remove_old_maps(await self._connected(), self.namespace, there, name)
+        return kept
+
+    async def _create_with_code(self, model: ModelManifest, name: str) -> Manifest:
+        """Only what is there can own: for a moment the model lacks its code."""
+        kept = await self.put(referring(model, name))
+        try:
+            await self._make_map(name, model, kept)
+        except CatalogError:
+            with contextlib.suppress(CatalogError):
+                await self.delete(model.kind, model.name)
+            raise
+        return kept
+
+    async def _make_map(self, name: str, model: ModelManifest, owner: Manifest) -> None:
+        with in_words("ConfigMap", name):
+            await make_map(await self._connected(), self.namespace, code_map(name, model, owner))
 
     async def delete(self, kind: str, name: str) -> None:
         path = self._path(kind, name)

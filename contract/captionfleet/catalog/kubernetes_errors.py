@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 UNREACHABLE = 0
+ALREADY_THERE = 409
 GONE = 410
 
 

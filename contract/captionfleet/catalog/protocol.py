@@ -55,6 +55,9 @@ class Catalog(Protocol):
     async def put(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
         """Create or replace a resource. Raises CatalogError, or InvalidManifest."""
 
+    async def put_code(self, model: ModelManifest) -> Manifest:
+        """Like put, for a model whose spec.custom.files hold its code: kept where code is kept."""
+
     async def delete(self, kind: str, name: str) -> None:
         """Raises CatalogError: NotFound if there is none."""
 
