@@ -5,7 +5,7 @@ The stand-in engine provokes on demand what the real one does only by chance.
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -34,6 +34,7 @@ from captionfleet_worker.engine_process import (
     EngineOrder,
     EngineTimeout,
     Loaded,
+    NotBegun,
     Shot,
 )
 
@@ -56,9 +57,19 @@ class StandInEngine:
         self.pid = 2**22 + 1  # above what the kernel gives out: nothing is there to be killed
         self.alive = True
         self._workshop = workshop
+        self._device = asyncio.Lock()
 
-    async def run(self, shots: Sequence[Shot], options: Mapping[str, Any]) -> list[Answer]:
-        pictures = [shot.picture for shot in shots]
+    async def run(
+        self, shots: Sequence[Shot], options: Mapping[str, Any], begun: Callable[[], None]
+    ) -> list[Answer]:
+        self._workshop.handed_over.append(len(shots))
+        async with self._device:
+            if not self.alive:
+                raise NotBegun("it ended over an earlier batch")
+            begun()
+            return await self._captions([shot.picture for shot in shots])
+
+    async def _captions(self, pictures: list[bytes]) -> list[Answer]:
         self._workshop.batches.append(pictures)
         await self._workshop.gate.wait()
         if STRANGE in pictures:
@@ -84,6 +95,9 @@ class Workshop:
 
     max_batch_size: int = 4
     batches: list[list[bytes]] = field(default_factory=list)
+    """What engines began with."""
+    handed_over: list[int] = field(default_factory=list)
+    """Sizes of the batches that engines were given."""
     engines: list[StandInEngine] = field(default_factory=list)
     orders: list[EngineOrder] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)

@@ -1,5 +1,7 @@
 """A consumer on a real broker: every task answered once, with the right words."""
 
+import asyncio
+
 from tests.conftest import eventually
 from tests.worker.stand_ins import DEADLY, SLOW, STRANGE, Desk, Workshop
 
@@ -46,6 +48,58 @@ async def test_tasks_that_wait_while_the_engine_works_share_the_next_batch(
     workshop.gate.set()
     await said(desk, 5)
     assert workshop.batches == [[b"first"], [b"a", b"b", b"c", b"d"]]
+
+
+async def test_a_full_batch_is_handed_over_while_another_runs(
+    desk: Desk, link: Link, copy: LiveCopy, workshop: Workshop
+) -> None:
+    await opened(copy, link)
+    workshop.gate.clear()
+    await desk.send(b"first")
+    await eventually(lambda: workshop.batches == [[b"first"]])
+    await desk.send(b"a", b"b", b"c")
+    await eventually(lambda: len(copy.held_tokens) == 4)
+    assert workshop.handed_over == [1]
+    await desk.send(b"d")
+    await eventually(lambda: workshop.handed_over == [1, 4])
+    assert len(copy.running_tokens) == 1
+    workshop.gate.set()
+    await said(desk, 5)
+    assert copy.running_tokens == []
+
+
+async def test_a_crash_touches_only_the_batch_that_ran(
+    desk: Desk, link: Link, copy: LiveCopy, workshop: Workshop
+) -> None:
+    await opened(copy, link)
+    workshop.gate.clear()
+    [poison] = await desk.send(DEADLY)
+    await eventually(lambda: workshop.batches)
+    await desk.send(b"a", b"b", b"c", b"d")
+    await eventually(lambda: workshop.handed_over == [1, 4])
+    workshop.gate.set()
+    outcomes = await said(desk, 5)
+    assert outcomes.pop(poison) == "crashes_the_model"
+    assert sorted(outcomes.values()) == ["a a", "a b", "a c", "a d"]
+    assert workshop.batches == [[DEADLY], [DEADLY], [b"a", b"b", b"c", b"d"]]
+
+
+async def test_a_drain_finishes_what_the_engine_has(
+    desk: Desk, link: Link, copy: LiveCopy, workshop: Workshop
+) -> None:
+    await opened(copy, link)
+    workshop.gate.clear()
+    await desk.send(b"first")
+    await eventually(lambda: workshop.batches)
+    await desk.send(b"a", b"b", b"c", b"d", b"e")
+    await eventually(lambda: workshop.handed_over == [1, 4] and len(copy.held_tokens) == 6)
+    draining = asyncio.create_task(copy.drain())
+    await eventually(lambda: "returned" in desk.outcomes().values())
+    workshop.gate.set()
+    await draining
+    assert sorted((await said(desk, 6)).values()) == [
+        "a a", "a b", "a c", "a d", "a first", "returned",
+    ]  # fmt: skip
 
 
 async def test_no_more_is_taken_than_twice_a_batch(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from pathlib import Path
@@ -11,7 +12,14 @@ from tests.conftest import eventually
 from tests.worker.engines import custom_spec, engine_of, order_for, plain
 
 from captionfleet_worker.engine.protocol import EngineOrder, LoadFailed, encode, read_frame
-from captionfleet_worker.engine_process import EngineProcess, Shot, engine_environment
+from captionfleet_worker.engine_process import (
+    EngineDied,
+    EngineProcess,
+    EngineTimeout,
+    NotBegun,
+    Shot,
+    engine_environment,
+)
 
 pytestmark = pytest.mark.services  # engines and programs are processes
 
@@ -79,6 +87,35 @@ async def test_runs_take_turns(tmp_path: Path) -> None:
     async with engine_of(order_for(custom_spec(tmp_path, SLOW), tmp_path)) as engine:
         answers = await asyncio.gather(*(engine.run([Shot(plain(), "")], {}) for _ in range(5)))
     assert [answer[0].text for answer in answers] == ["at once"] * 5
+
+
+async def test_a_second_batch_begins_when_the_first_is_done(tmp_path: Path) -> None:
+    gate, begun = tmp_path / "gate", list[int]()
+    async with engine_of(order_for(custom_spec(tmp_path, SLOW), tmp_path)) as engine:
+        first = asyncio.create_task(
+            engine.run([Shot(plain(), str(gate))], {}, lambda: begun.append(1))
+        )
+        await eventually((tmp_path / "gate.begun").exists)
+        second = asyncio.create_task(engine.run([Shot(plain(), "")], {}, lambda: begun.append(2)))
+        assert begun == [1]
+        gate.touch()
+        await asyncio.gather(first, second)
+    assert begun == [1, 2]
+
+
+@pytest.mark.parametrize("end", ["killed", "late"])
+async def test_an_end_blames_the_batch_that_ran(end: str, tmp_path: Path) -> None:
+    limit = {"inference": {"timeoutSeconds": 1}} if end == "late" else {}
+    order = order_for(custom_spec(tmp_path, SLOW, **limit), tmp_path)
+    async with engine_of(order) as engine:
+        first = asyncio.create_task(engine.run([Shot(plain(), str(tmp_path / "gate"))], {}))
+        await eventually((tmp_path / "gate.begun").exists)
+        second = asyncio.create_task(engine.run([Shot(plain(), "")], {}))
+        if end == "killed":
+            os.kill(engine.pid, signal.SIGKILL)
+        troubles = await asyncio.gather(first, second, return_exceptions=True)
+    blamed = EngineTimeout if end == "late" else EngineDied
+    assert [type(each) for each in troubles] == [blamed, NotBegun]
 
 
 async def test_a_cancelled_start_leaves_no_process(tmp_path: Path) -> None:

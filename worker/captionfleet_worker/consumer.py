@@ -6,7 +6,9 @@ no process: the copy hands it a Captioner.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
@@ -64,11 +66,25 @@ class Captioner(Protocol):
     @property
     def origin(self) -> Origin: ...
 
-    async def run(self, shots: Sequence[Shot], options: Mapping[str, Any]) -> list[Answer]:
-        """One batch. Raises EngineDied or EngineTimeout; restart() is needed then."""
+    async def run(
+        self, shots: Sequence[Shot], options: Mapping[str, Any], begun: Callable[[], None]
+    ) -> list[Answer]:
+        """One batch; a second one may be handed over meanwhile. `begun` is called when the device
+        begins with it. Raises EngineDied or EngineTimeout, or NotBegun for a batch behind the one
+        that ended the engine; restart() is needed then."""
 
     async def restart(self) -> None:
         """Have a living engine again; does nothing if it lives. Raises LoadFailed."""
+
+
+@dataclass(eq=False)
+class _Flight:
+    """A batch that the engine has."""
+
+    batch: list[Held]
+    running: asyncio.Task[list[Answer]]
+    since: float
+    """When it was handed over."""
 
 
 class ModelConsumer:
@@ -93,7 +109,9 @@ class ModelConsumer:
         self._arrivals = 0
         self._held: dict[int, Held] = {}
         self._waiting: list[Held] = []
+        self._flights: deque[_Flight] = deque()
         self._running: list[Held] = []
+        self._landed_at = 0.0
         self._arrived = asyncio.Event()
         self._draining = asyncio.Event()
         self._last_work = time.monotonic()
@@ -127,23 +145,26 @@ class ModelConsumer:
     async def serve(self) -> None:
         """Run batches until drain() is called. Raises LoadFailed if the engine cannot come back;
         everything held has been handed back then."""
-        while not self._draining.is_set():
-            await self._arrived.wait()
-            self._arrived.clear()
-            # One turn of the loop, so that tasks that came in one go share a batch.
-            await asyncio.sleep(0)
-            if not self._captioner.alive:
-                await self._recover([])
-            while batch := self._next_batch():
-                if await self._attempt(batch) is not None:
-                    await self._recover(batch)
+        try:
+            while not self._draining.is_set():
+                await self._arrived.wait()
+                self._arrived.clear()
+                # One turn of the loop, so that tasks that came in one go share a batch.
+                await asyncio.sleep(0)
+                if not self._captioner.alive:
+                    await self._recover([])
+                while self._hand_over():
+                    await self._land()
+        finally:
+            await self._call_back()
 
     def wake(self) -> None:
         """Look again: the engine may have ended while idle."""
         self._arrived.set()
 
     async def drain(self) -> None:
-        """Take nothing new and hand back what has not started; serve() ends after its batch."""
+        """Take nothing new and hand back what the engine does not have; serve() ends after that,
+        which is two batches at most."""
         self._draining.set()
         self._arrived.set()
         # First cancel, then answer: an answer makes room for a delivery, and RabbitMQ counts one
@@ -187,6 +208,23 @@ class ModelConsumer:
             self._waiting.remove(dead)
             self._forget(dead)
 
+    def _hand_over(self) -> bool:
+        """Give the engine what it may have now; whether it has something.
+
+        While it is busy that is a full batch, which it prepares meanwhile. A smaller one waits for
+        company until the engine is free, and who must be alone is given when it is alone.
+        """
+        if not self._flights:
+            if batch := self._next_batch():
+                self._fly(batch)
+        elif len(self._flights) == 1 and len(self._waiting) >= self._captioner.batch_size:
+            batch = self._next_batch()
+            if len(batch) == self._captioner.batch_size and not batch[0].alone:
+                self._fly(batch)
+            else:
+                self._waiting += batch
+        return bool(self._flights)
+
     def _next_batch(self) -> list[Held]:
         if self._draining.is_set():
             return []
@@ -196,28 +234,66 @@ class ModelConsumer:
             self._waiting.remove(each)
         return batch
 
-    async def _attempt(self, batch: list[Held]) -> EngineDied | EngineTimeout | None:
-        """Run one batch and answer it; or return what befell the engine, with nothing answered."""
+    def _fly(self, batch: list[Held]) -> None:
+        running = asyncio.create_task(self._run(batch))
+        self._flights.append(_Flight(batch, running, time.monotonic()))
+
+    async def _run(self, batch: list[Held]) -> list[Answer]:
         shots = [Shot(each.task.picture, each.task.prompt) for each in batch]
-        self._running = batch
-        self._changed()
-        started = time.monotonic()
+
+        def begun() -> None:
+            self._running = batch
+            self._changed()
+
+        running = asyncio.ensure_future(self._captioner.run(shots, batch[0].task.options, begun))
+        await asyncio.sleep(0)
+        fault_point("worker: in mid-batch")
+        return await running
+
+    async def _land(self) -> None:
+        """Wait until the engine is done with a batch, or until something arrives."""
+        oldest = self._flights[0]
+        arrival = asyncio.ensure_future(self._arrived.wait())
         try:
-            running = asyncio.ensure_future(self._captioner.run(shots, batch[0].task.options))
-            await asyncio.sleep(0)
-            fault_point("worker: in mid-batch")
-            answers = await running
+            await asyncio.wait({oldest.running, arrival}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            arrival.cancel()
+        self._arrived.clear()
+        if oldest.running.done() and await self._landed() is not None:
+            await self._recover(oldest.batch)
+
+    async def _landed(self) -> EngineDied | EngineTimeout | None:
+        """Answer the oldest batch; or tell what befell the engine, with nothing answered and the
+        batch behind it back where it was."""
+        flight = self._flights.popleft()
+        batch = flight.batch
+        try:
+            answers = await flight.running
         except (EngineDied, EngineTimeout) as trouble:
             self._meters.engine_ends.labels(self._model).inc()
             log.warning("engine lost", model=self._model, pictures=len(batch), why=str(trouble))
+            await self._call_back()
             return trouble
         finally:
-            self._running = []
-        seconds = (time.monotonic() - started) / len(batch)
+            if self._running is batch:  # else the device is at the next one already
+                self._running = []
+        now = time.monotonic()
+        seconds = (now - max(flight.since, self._landed_at)) / len(batch)
+        self._landed_at = now
         self._measure(len(batch), seconds)
         for held, answer in zip(batch, answers, strict=True):
             self._answers.give(held, on_answer(answer, seconds))
         return None
+
+    async def _call_back(self) -> None:
+        """Take back what the engine has not begun with, after its end."""
+        flights, self._flights = list(self._flights), deque()
+        for each in flights:
+            each.running.cancel()
+            await asyncio.gather(each.running, return_exceptions=True)
+            self._waiting += each.batch
+        if self._draining.is_set():
+            self._hand_back()
 
     def _measure(self, size: int, seconds: float) -> None:
         """`seconds`: per picture."""
@@ -247,7 +323,8 @@ class ModelConsumer:
         self._changed()
 
     async def _try_alone(self, held: Held) -> None:
-        trouble = await self._attempt([held])
+        self._fly([held])
+        trouble = await self._landed()
         if isinstance(trouble, EngineTimeout):
             limit = self._captioner.timeout_seconds
             self._answers.give(held, timed_out(limit, trouble.place))

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from captionfleet_worker.engine import last_words
 from captionfleet_worker.engine.own_files import code_folders
 from captionfleet_worker.engine.protocol import (
@@ -29,6 +31,7 @@ from captionfleet_worker.engine.protocol import (
 from captionfleet_worker.engine_log import EngineLog
 from captionfleet_worker.engine_room import leave_room, make_room, room_environment
 from captionfleet_worker.process_tree import end_leftovers, end_tree
+from captionfleet_worker.runs import NotBegun, Run, Runs
 
 __all__ = [
     "Answer",
@@ -38,8 +41,11 @@ __all__ = [
     "EngineTimeout",
     "LoadFailed",
     "Loaded",
+    "NotBegun",
     "Shot",
 ]
+
+log = structlog.get_logger()
 
 _POLITE_SECONDS = 5.0
 _GONE = (asyncio.IncompleteReadError, ConnectionError)
@@ -96,8 +102,10 @@ class EngineProcess:
         self._writer = writer
         self._room = room
         self._log = log
-        self._turn = asyncio.Lock()
-        self._runs = 0
+        self._runs = Runs(order.spec.inference.timeout_seconds, self._late)
+        self._listening: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self._timeout: EngineTimeout | None = None
         self._device_memory: int | None = None
         self._last_memory = 0
 
@@ -117,43 +125,36 @@ class EngineProcess:
         except BaseException:
             await engine._kill()
             raise
+        engine._listening = asyncio.create_task(engine._listen())
         return engine
 
     @property
     def alive(self) -> bool:
         return self._process.returncode is None
 
-    async def run(self, shots: Sequence[Shot], options: Mapping[str, Any]) -> list[Answer]:
+    async def run(
+        self,
+        shots: Sequence[Shot],
+        options: Mapping[str, Any],
+        begun: Callable[[], None] = lambda: None,
+    ) -> list[Answer]:
         """Caption one batch with one set of options; answers in the order of the shots.
 
-        Raises EngineDied, or EngineTimeout after spec.inference.timeoutSeconds.
+        Another batch may be handed over meanwhile: it is prepared, and run when this one is done.
+        `begun` is called when the device begins with it. Raises EngineDied, EngineTimeout after
+        spec.inference.timeoutSeconds, or NotBegun if the engine ended so over an earlier batch.
         """
-        async with self._turn:
-            if not self.alive:
-                raise await self._died()
-            self._runs += 1
-            header = {
-                "do": "run", "run": self._runs, "options": dict(options),
-                "prompts": [shot.prompt for shot in shots],
-                "sizes": [len(shot.picture) for shot in shots],
-            }  # fmt: skip
-            limit = self._order.spec.inference.timeout_seconds
-            try:
-                async with asyncio.timeout(limit):
-                    await self._send(header, b"".join(shot.picture for shot in shots))
-                    reply = await self._reply_to(self._runs)
-            except TimeoutError:
-                place = await self._place()
-                await self._kill()
-                raise EngineTimeout(
-                    f"no answer for {len(shots)} picture(s) within {limit} s "
-                    f"(spec.inference.timeoutSeconds){_was_in(place)}; the engine was ended",
-                    place,
-                ) from None
-            except _GONE:
-                raise await self._died() from None
-        self._device_memory = reply["device_memory"]
-        return [Answer(**answer) for answer in reply["answers"]]
+        if not self.alive:
+            raise await self._died()
+        run = self._runs.add(len(shots), begun)
+        header = {
+            "do": "run", "run": run.number, "options": dict(options),
+            "prompts": [shot.prompt for shot in shots],
+            "sizes": [len(shot.picture) for shot in shots],
+        }  # fmt: skip
+        with contextlib.suppress(ConnectionError):  # who listens notices, and ends the run
+            await self._send(header, b"".join(shot.picture for shot in shots))
+        return await run.answers
 
     def memory_bytes(self) -> int:
         """Bytes it takes now: of the GPU on a GPU, else its share of main memory (PSS)."""
@@ -172,6 +173,8 @@ class EngineProcess:
                     await self._send({"do": "stop"})
                     await self._process.wait()
         await self._kill()
+        if self._listening:
+            await asyncio.wait({self._listening})
 
     async def _load(self, progress: Callable[[str, str], None]) -> Loaded:
         clock = _LoadClock()
@@ -213,12 +216,37 @@ class EngineProcess:
         self._writer.write(encode(header, body))
         await self._writer.drain()
 
-    async def _reply_to(self, run: int) -> Header:
-        # A run whose caller was cancelled leaves its answer behind: it is dropped here.
-        while True:
-            said, _ = await read_frame(self._reader)
-            if said["run"] == run:
-                return said
+    async def _listen(self) -> None:
+        """Until the engine ends, however that comes about."""
+        try:
+            while True:
+                said, _ = await read_frame(self._reader)
+                if said["say"] == "begun":
+                    self._runs.begun(said["run"])
+                else:
+                    self._device_memory = said["device_memory"]
+                    answers = [Answer(**answer) for answer in said["answers"]]
+                    self._runs.answered(said["run"], answers)
+        except Exception as error:  # whatever made of the connection something else ends it too
+            if not isinstance(error, _GONE):
+                log.exception("an engine spoke nonsense", model=self._order.model)
+            died = await self._died()
+            self._runs.end(self._timeout or died)
+
+    def _late(self, run: Run) -> None:
+        self._ending = asyncio.create_task(self._end_late(run))
+
+    async def _end_late(self, run: Run) -> None:
+        place = await self._place()
+        if run.answers.done() and not run.answers.cancelled():
+            return  # it came while we asked
+        self._timeout = EngineTimeout(
+            f"no answer for {run.pictures} picture(s) within "
+            f"{self._order.spec.inference.timeout_seconds} s "
+            f"(spec.inference.timeoutSeconds){_was_in(place)}; the engine was ended",
+            place,
+        )
+        await self._kill()
 
     async def _place(self) -> str | None:
         """Where a person's code stands in an engine that answers too late; all of it is logged."""
@@ -239,8 +267,8 @@ class EngineProcess:
         how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
         how += f", in {place}" if place else ""
         often = ", often sent by the kernel when memory is short" if code == -signal.SIGKILL else ""
-        log = self._order.log_file
-        return EngineDied(f"the engine ended ({how}{often}); its log is {log}", how)
+        told = f"the engine ended ({how}{often}); its log is {self._order.log_file}"
+        return EngineDied(told, how)
 
     async def _kill(self) -> None:
         # With all it started: a person's code may have started processes of its own.

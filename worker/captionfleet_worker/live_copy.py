@@ -91,6 +91,7 @@ class LiveCopy:
     ) -> None:
         """`code`: sha256 of its custom code. `failures`: how often loading it failed before."""
         self.model = model
+        self.number = number
         self.fingerprint = wanted.fingerprint
         self.code = code
         self.failures = failures
@@ -164,7 +165,11 @@ class LiveCopy:
         return self._consumer.running_tokens if self._consumer else []
 
     def facts(self) -> CopyFacts:
-        return CopyFacts(self.model, self.fingerprint, self.code, self.state, self._retry_at)
+        served = self._consumer is not None
+        return CopyFacts(
+            self.model, self.fingerprint, self.code, self.state, self._retry_at, self.number,
+            serves=served and self.state in (CopyState.READY, CopyState.LOADING),
+        )  # fmt: skip
 
     def view(self) -> Copy:
         """The copy as heartbeats tell it."""
@@ -231,8 +236,10 @@ class LiveCopy:
         revision = self._loaded.revision if self._loaded else None
         return Origin(self._place.worker, self.fingerprint, revision)
 
-    async def run(self, shots: Sequence[Shot], options: Mapping[str, Any]) -> list[Answer]:
-        """One batch. Raises EngineDied or EngineTimeout; the engine is gone then."""
+    async def run(
+        self, shots: Sequence[Shot], options: Mapping[str, Any], begun: Callable[[], None]
+    ) -> list[Answer]:
+        """One batch. Raises EngineDied, EngineTimeout or NotBegun; the engine is gone then."""
         if self._engine is None:
             raise EngineDied(f"the engine of {self.model} is not running")
         try:

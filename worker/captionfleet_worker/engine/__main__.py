@@ -13,9 +13,10 @@ import threading
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Queue, SimpleQueue
 from typing import Any, BinaryIO
 
+from captionfleet_worker.engine.answering import Batch
 from captionfleet_worker.engine.loading import Ready, load
 from captionfleet_worker.engine.protocol import (
     EngineOrder,
@@ -29,6 +30,8 @@ from captionfleet_worker.engine.protocol import (
 
 _PR_SET_PDEATHSIG = 1
 Frames = SimpleQueue[tuple[Header, bytes]]
+Line = Queue[tuple[int, Batch] | None]
+"""Prepared batches by the number of their run; None at the end."""
 
 
 def main() -> None:
@@ -89,15 +92,27 @@ def _told(room: Path) -> str:
 
 
 def _serve(ready: Ready, frames: Frames, stream: BinaryIO) -> None:
+    """This thread drives the device; another prepares the next batch meanwhile."""
+    # One batch ahead: more would only wait, and take memory.
+    line: Line = Queue(maxsize=1)
+    threading.Thread(target=_prepare, args=(ready, frames, line), daemon=True).start()
+    while batch := line.get():
+        run, prepared = batch
+        _say(stream, {"say": "begun", "run": run})
+        answers = ready.answering.finish(prepared)
+        _say(stream, {"say": "answers", "run": run, "device_memory": _device_memory(),
+                      "answers": [answer.to_header() for answer in answers]})  # fmt: skip
+
+
+def _prepare(ready: Ready, frames: Frames, line: Line) -> None:
     while True:
         header, body = frames.get()
         if header["do"] == "stop":
+            line.put(None)
             return
         pictures = cut(body, header["sizes"])
         shots = [Shot(p, prompt) for p, prompt in zip(pictures, header["prompts"], strict=True)]
-        answers = ready.answering.answer(shots, header["options"])
-        _say(stream, {"say": "answers", "run": header["run"], "device_memory": _device_memory(),
-                      "answers": [answer.to_header() for answer in answers]})  # fmt: skip
+        line.put((header["run"], ready.answering.prepare(shots, header["options"])))
 
 
 def _say(stream: BinaryIO, header: dict[str, Any]) -> None:

@@ -4,20 +4,26 @@ Knows no model library; a Captioner does the captioning.
 """
 
 import gc
-import io
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from PIL import Image
 
 from captionfleet.faults import fault_point
 from captionfleet.resources.model import Generation
-from captionfleet_worker.engine.generation import BadOption, effective_generation
+from captionfleet_worker.engine.generation import (
+    BadOption,
+    Habits,
+    Settled,
+    effective_generation,
+    settled,
+)
+from captionfleet_worker.engine.pictures import BadPicture, open_pictures
 from captionfleet_worker.engine.protocol import Answer, Shot
 
-_SMALLEST_SIDE = 16
 _LONGEST_CAPTION = 65_536
 _LONGEST_MESSAGE = 2_000
 
@@ -29,10 +35,8 @@ class Caption:
     text: str
     finish: str | None = None
     tokens: int | None = None
-
-
-class BadPicture(ValueError):
-    """Bytes that are no picture."""
+    problem: str = "the model returned an empty caption"
+    """Told if there is no text."""
 
 
 class BadResult(ValueError):
@@ -42,11 +46,21 @@ class BadResult(ValueError):
 class Captioner(Protocol):
     """A loaded model."""
 
+    @property
+    def habits(self) -> Habits:
+        """What it does where its manifest says nothing."""
+        ...
+
+    @property
+    def enough(self) -> tuple[int, int] | None:
+        """Width and height to which it scales every larger picture down; None if it does not."""
+        ...
+
     def prompt_problem(self, prompt: str) -> str | None:
         """Why it cannot be asked this, or None."""
         ...
 
-    def prepare(self, images: list[Image.Image], prompt: str, generation: Generation) -> Any:
+    def prepare(self, images: list[Image.Image], prompt: str, generation: Settled) -> Any:
         """What generate() takes, of RGB pictures. An empty prompt means the model's own.
 
         May be called from another thread while generate() runs, so it uses no device.
@@ -72,64 +86,129 @@ class _Problem:
     message: str
 
 
-class Answering:
-    """Answers batches with one captioner. The batch size shrinks for good when memory is short."""
+@dataclass(frozen=True)
+class _Part:
+    """Pictures that share one call of the model, and their places in the batch."""
 
-    def __init__(self, captioner: Captioner, defaults: Generation, max_batch_size: int) -> None:
+    places: list[int]
+    pictures: list[bytes]
+    prompt: str
+    generation: Settled
+    inputs: Any = None
+    """What the captioner prepared; None if it could not."""
+    problem: _Problem | None = None
+    """Why it could not."""
+
+    def cut(self, size: int) -> Iterator["_Part"]:
+        for start in range(0, len(self.places), size):
+            end = start + size
+            places, pictures = self.places[start:end], self.pictures[start:end]
+            yield _Part(places, pictures, self.prompt, self.generation)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Shots on their way: refused already, or prepared for the device."""
+
+    refused: dict[int, Answer]
+    """By place."""
+    parts: list[_Part]
+
+
+class Answering:
+    """Answers batches with one captioner. The batch size shrinks for good when memory is short.
+
+    prepare() may run in one thread while finish(), which drives the device, runs in another.
+    """
+
+    def __init__(
+        self, captioner: Captioner, stated: Generation, max_batch_size: int, threads: int = 1
+    ) -> None:
+        """`stated` is what the manifest says; `threads` decode pictures. Raises LoadFailed if the
+        manifest contradicts itself."""
         self._captioner = captioner
-        self._defaults = defaults
+        self.defaults = settled(stated, captioner.habits)
         self.max_batch_size = max_batch_size
+        self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decoder")
 
     def answer(self, shots: Sequence[Shot], options: Mapping[str, Any]) -> list[Answer]:
         """One answer per shot, in order; never raises for what a shot or an option does."""
-        try:
-            generation = effective_generation(self._defaults, options)
-        except BadOption as error:
-            return [Answer.failed("bad_option", str(error))] * len(shots)
-        return self.answer_with(shots, generation)
+        return self.finish(self.prepare(shots, options))
 
-    def answer_with(self, shots: Sequence[Shot], generation: Generation) -> list[Answer]:
-        answers: dict[int, Answer] = {}
+    def answer_with(self, shots: Sequence[Shot], generation: Settled) -> list[Answer]:
+        return self.finish(self._prepare(shots, generation))
+
+    def prepare(self, shots: Sequence[Shot], options: Mapping[str, Any]) -> Batch:
+        """All that needs no device. Never raises for what a shot or an option does."""
+        try:
+            return self._prepare(shots, effective_generation(self.defaults, options))
+        except BadOption as error:
+            answer = Answer.failed("bad_option", str(error))
+            return Batch(dict.fromkeys(range(len(shots)), answer), [])
+
+    def finish(self, batch: Batch) -> list[Answer]:
+        """One answer per shot, in order."""
+        answers = dict(batch.refused)
+        for part in batch.parts:
+            answers |= dict(zip(part.places, self._captioned(part), strict=True))
+        return [answers[place] for place in range(len(answers))]
+
+    def _prepare(self, shots: Sequence[Shot], generation: Settled) -> Batch:
+        refused: dict[int, Answer] = {}
         asked: dict[str, list[int]] = {}
         for place, shot in enumerate(shots):
-            prompt = (shot.prompt or self._defaults.prompt).strip()
+            prompt = (shot.prompt or self.defaults.prompt).strip()
             if problem := self._captioner.prompt_problem(prompt):
-                answers[place] = Answer.failed("bad_prompt", problem)
+                refused[place] = Answer.failed("bad_prompt", problem)
             else:
                 asked.setdefault(prompt, []).append(place)
-        for prompt, places in asked.items():
-            pictures = [shots[place].picture for place in places]
-            found = self._all(pictures, prompt, generation)
-            answers |= dict(zip(places, found, strict=True))
-        return [answers[place] for place in range(len(shots))]
-
-    def _all(self, pictures: list[bytes], prompt: str, generation: Generation) -> Iterator[Answer]:
         # A seed repeats only what is drawn alone: the same picture must not depend on its mates.
         size = 1 if generation.seed is not None else self.max_batch_size
-        for start in range(0, len(pictures), size):
-            yield from self._batch(pictures[start : start + size], prompt, generation)
+        parts: list[_Part] = []
+        for prompt, places in asked.items():
+            whole = _Part(places, [shots[at].picture for at in places], prompt, generation)
+            parts += [self._prepared(part) for part in whole.cut(size)]
+        return Batch(refused, parts)
 
-    def _batch(self, pictures: list[bytes], prompt: str, generation: Generation) -> list[Answer]:
-        """Caption together; if that fails, in smaller parts, until only the guilty ones fail."""
+    def _prepared(self, part: _Part) -> _Part:
+        captioner = self._captioner
         try:
-            images = [open_picture(picture) for picture in pictures]
-            fault_point("engine: in mid-batch")
-            prepared = self._captioner.prepare(images, prompt, generation)
-            captions = self._captioner.generate(prepared)
-            return [_judged(caption) for caption in captions]
+            images = open_pictures(part.pictures, captioner.enough, self._decoders)
+            return replace(part, inputs=captioner.prepare(images, part.prompt, part.generation))
         except Exception as error:
-            problem = self._problem(error)
-        if len(pictures) == 1:
-            return [Answer.failed(problem.code, problem.message)]
-        part = 1
-        if problem.code == "out_of_memory":
-            _free_memory()
-            part = self.max_batch_size = (len(pictures) + 1) // 2
+            return replace(part, problem=self._problem(error))
+
+    def _captioned(self, part: _Part) -> list[Answer]:
+        """Caption together; if that fails, in smaller parts, until only the guilty ones fail."""
+        count = len(part.pictures)
+        if count > self.max_batch_size:  # prepared before memory was found to be short
+            return self._in_parts(part, self.max_batch_size)
+        outcome = self._tried(part)
+        if not isinstance(outcome, _Problem):
+            return outcome
+        if count == 1:
+            return [Answer.failed(outcome.code, outcome.message)]
+        if outcome.code != "out_of_memory":
+            return self._in_parts(part, 1)
+        _free_memory()
+        self.max_batch_size = (count + 1) // 2
+        return self._in_parts(part, self.max_batch_size)
+
+    def _in_parts(self, part: _Part, size: int) -> list[Answer]:
         return [
             answer
-            for start in range(0, len(pictures), part)
-            for answer in self._batch(pictures[start : start + part], prompt, generation)
+            for smaller in part.cut(size)
+            for answer in self._captioned(self._prepared(smaller))
         ]
+
+    def _tried(self, part: _Part) -> list[Answer] | _Problem:
+        if part.problem:
+            return part.problem
+        try:
+            fault_point("engine: in mid-batch")
+            return [_judged(caption) for caption in self._captioner.generate(part.inputs)]
+        except Exception as error:
+            return self._problem(error)
 
     def _problem(self, error: Exception) -> _Problem:
         if isinstance(error, BadPicture):
@@ -141,21 +220,6 @@ class Answering:
             told += self._captioner.describe(error)
             return _Problem("out_of_memory", told[:_LONGEST_MESSAGE])
         return _Problem("model_error", self._captioner.describe(error)[:_LONGEST_MESSAGE])
-
-
-def open_picture(picture: bytes) -> Image.Image:
-    """The picture as RGB, at least 16 pixels on each side. Raises BadPicture.
-
-    Processors take a height or width of 1 or 3 for the number of color channels.
-    """
-    try:
-        image = Image.open(io.BytesIO(picture)).convert("RGB")
-    except Exception as error:  # whatever a decoder raises for broken bytes
-        raise BadPicture(f"the picture cannot be decoded ({type(error).__name__})") from None
-    if min(image.size) < _SMALLEST_SIDE:
-        width, height = (max(_SMALLEST_SIDE, side) for side in image.size)
-        image = image.resize((width, height))
-    return image
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -176,7 +240,7 @@ def _judged(caption: Caption) -> Answer:
             "bad_result", f"the caption has {len(text)} characters, above {_LONGEST_CAPTION}"
         )
     if not text:
-        return Answer.failed("empty_caption", "the model returned an empty caption")
+        return Answer.failed("empty_caption", caption.problem)
     return Answer(text, caption.finish, caption.tokens, None, None)
 
 

@@ -22,6 +22,9 @@ from captionfleet_worker.engine.weights import folder_digest
 from captionfleet_worker.process_tree import adopt_orphans
 
 Progress = Callable[[str, str], None]
+_HABITS = Habits()
+_MOST_DECODERS = 8
+"""More decode faster than any model of today captions."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,9 @@ class _Files:
 
 def load(order: EngineOrder, room: Path, progress: Progress) -> Ready:
     """`room` is a folder for this engine alone. Raises LoadFailed for all that can go wrong."""
-    try:
     listen(room)
     adopt_orphans()
+    try:
         return _load(order, code_folders(order, room), progress)
     except LoadFailed:
         raise
@@ -63,13 +66,14 @@ def _load(order: EngineOrder, code: list[Path], progress: Progress) -> Ready:
         files = _find(order, progress, hashing)
         captioner = _captioner(order, code, files.folder, progress)
         fault_point("engine: in mid-load")
-        answering = Answering(captioner, spec.generation, spec.batching.max_batch_size)
+        most = spec.batching.max_batch_size
+        answering = Answering(captioner, spec.generation, most, min(order.threads, _MOST_DECODERS))
         if spec.acceptance.smoke_test:
             progress("loading", "captioning a test picture")
-            smoke_test(answering, spec.generation, spec.pipeline_tag)
+            smoke_test(answering, spec.pipeline_tag)
         identity = files.identity if isinstance(files.identity, str) else files.identity.result()
     digest = code_digest(code) if spec.custom else ""
-    return Ready(captioner, answering, revision_of(spec, identity, digest))
+    return Ready(captioner, answering, revision_of(spec, identity, digest, captioner.habits))
 
 
 def _check_fields(spec: ModelSpec) -> None:
@@ -148,7 +152,7 @@ def failure_of(error: Exception) -> LoadFailed:
     )
 
 
-def revision_of(spec: ModelSpec, identity: str, code: str) -> str:
+def revision_of(spec: ModelSpec, identity: str, code: str, habits: Habits = _HABITS) -> str:
     """Digest of everything a caption depends on but the picture, the prompt and the options."""
     made_of = {
         "files": identity,
@@ -156,6 +160,6 @@ def revision_of(spec: ModelSpec, identity: str, code: str) -> str:
         "custom": spec.custom.as_manifest() if spec.custom else None,
         "pipelineTag": spec.pipeline_tag,
         "loader": spec.loader.as_manifest(),
-        "generation": spec.generation.as_manifest(),
+        "generation": settled(spec.generation, habits).as_manifest(),
     }
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:40]

@@ -1,0 +1,63 @@
+"""Pictures of a batch: decoded in threads, as small as the model will ever see them."""
+
+import io
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+from PIL import Image
+
+_SMALLEST_SIDE = 16
+
+
+_LOOKS_CLOSER = (
+    "do_image_splitting", "do_pan_and_scan", "crop_to_patches", "image_grid_pinpoints",
+    "max_patches", "min_pixels", "max_pixels", "patch_size", "max_image_tiles",
+)  # fmt: skip
+"""Settings of processors that cut a picture up or take it at its own size."""
+
+
+class BadPicture(ValueError):
+    """Bytes that are no picture."""
+
+
+def open_pictures(
+    pictures: Sequence[bytes], enough: tuple[int, int] | None, decoders: Executor
+) -> list[Image.Image]:
+    """All of them, decoded at the same time. See open_picture()."""
+    return list(decoders.map(lambda picture: open_picture(picture, enough), pictures))
+
+
+def open_picture(picture: bytes, enough: tuple[int, int] | None = None) -> Image.Image:
+    """The picture as RGB, at least 16 pixels on each side. Raises BadPicture.
+
+    `enough`: width and height that suffice, because the model scales down to them. A JPEG is
+    decoded at the smallest of 1/1, 1/2, 1/4 and 1/8 of its size that has as much. That costs a
+    fifth of the time and moves a pixel by 0.4 of 255 on average.
+    Processors take a height or width of 1 or 3 for the number of color channels.
+    """
+    try:
+        image: Image.Image = Image.open(io.BytesIO(picture))
+        if enough:
+            image.draft(None, enough)
+        image = image.convert("RGB")
+    except Exception as error:  # whatever a decoder raises for broken bytes
+        raise BadPicture(f"the picture cannot be decoded ({type(error).__name__})") from None
+    if min(image.size) < _SMALLEST_SIDE:
+        width, height = (max(_SMALLEST_SIDE, side) for side in image.size)
+        image = image.resize((width, height))
+    return image
+
+
+def sufficient_size(processor: Any) -> tuple[int, int] | None:
+    """Width and height to which an image processor scales every larger picture; None if unsure."""
+    size = dict(getattr(processor, "size", None) or {})
+    if not getattr(processor, "do_resize", False):
+        return None
+    if any(getattr(processor, name, None) for name in _LOOKS_CLOSER):
+        return None
+    if set(size) == {"height", "width"}:
+        return int(size["width"]), int(size["height"])
+    if set(size) == {"shortest_edge"}:
+        return int(size["shortest_edge"]), int(size["shortest_edge"])
+    return None
