@@ -170,8 +170,11 @@ class FleetLink:
 
 
 def model_assignment(model: ModelSeen, state: Wanted) -> ModelAssignment:
-    """The model as a worker gets it: a folder inside a claim by the path it has there."""
+    """The model as a worker gets it: with code from elsewhere, and with paths as they are there."""
     spec = model.spec.as_manifest()
+    if model.code:
+        del spec["custom"]["configMapRef"]
+        spec["custom"]["files"] = [each.as_manifest() for each in model.code]
     volume = (spec.get("source") or {}).get("volume")
     if volume and (claim := volume.pop("claimName", None)):
         volume["path"] = f"{VOLUMES_FOLDER}/{claim}/{volume['path'].lstrip('/')}"

@@ -10,6 +10,7 @@ import structlog
 from captionfleet.broker.names import Names
 from captionfleet.catalog import Catalog
 from captionfleet.faults import fault_point
+from captionfleet_operator.code_maps import CodeMaps
 from captionfleet_operator.fleet_link import HEARTBEAT_SECONDS, FleetLink
 from captionfleet_operator.hearing import Hearing
 from captionfleet_operator.observe import Observer
@@ -36,10 +37,12 @@ class Operator:
         settings: OperatorSettings,
         catalog: Catalog,
         workers: Workers,
+        code: CodeMaps,
         statuses: StatusWriter,
         after_turn: AfterTurn,
     ) -> None:
         self._catalog = catalog
+        self._code = code
         self._workers = workers
         self._statuses = statuses
         self._after_turn = after_turn
@@ -47,7 +50,7 @@ class Operator:
         self._hearing = Hearing(time.monotonic)
         self._link = FleetLink(settings, self._hearing, self.wake)
         self._queues = ModelQueues(Names(settings.fleet))
-        self._observer = Observer(settings, catalog, self._hearing, self._link, workers)
+        self._observer = Observer(settings, catalog, self._hearing, self._link, workers, code)
         self._memory = Memory()
         # Unix time that never runs backwards.
         self._epoch = time.time() - time.monotonic()
@@ -88,6 +91,8 @@ class Operator:
         now = self._epoch + time.monotonic()
         async with _step("look at the workers"):
             self._hearing.forget(self._workers.look(now))
+        async with _step("read the code of models"):
+            await self._code.look(self._catalog.models())
         async with _step("plan"):
             world = self._observer.world(now, self._queues.trouble)
             before = self._memory

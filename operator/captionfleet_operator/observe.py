@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from captionfleet.catalog import Catalog
 from captionfleet.resources import ModelManifest, ModelSpec, PoolManifest
+from captionfleet_operator.code_maps import CodeMaps
 from captionfleet_operator.fleet_link import FleetLink
 from captionfleet_operator.hearing import Hearing
 from captionfleet_operator.planner import ModelSeen, PoolSeen, World
@@ -20,6 +21,7 @@ class Observer:
         hearing: Hearing,
         link: FleetLink,
         workers: Workers,
+        code: CodeMaps,
     ) -> None:
         self._fleet = settings.fleet
         self._kubernetes = settings.namespace is not None
@@ -27,6 +29,7 @@ class Observer:
         self._hearing = hearing
         self._link = link
         self._workers = workers
+        self._code = code
         self._weights = Weights()
         self._fingerprints: dict[str, tuple[ModelSpec, str]] = {}
         self._pool_gone_since: dict[str, float] = {}
@@ -75,6 +78,8 @@ class Observer:
             fingerprint=self._fingerprint(manifest),
             weight_bytes=self._weights.size(manifest.spec),
             queue_trouble=queue_trouble,
+            code=self._code.files(manifest),
+            code_trouble=self._code.trouble(manifest),
         )
 
     def _fingerprint(self, manifest: ModelManifest) -> str:

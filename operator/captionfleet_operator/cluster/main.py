@@ -13,7 +13,7 @@ import structlog
 import uvloop
 
 from captionfleet.catalog.kubernetes import KubernetesCatalog
-from captionfleet.catalog.kubernetes_api import KubernetesAPI, KubernetesError
+from captionfleet.catalog.kubernetes_api import KubernetesAPI, KubernetesError, path_of
 from captionfleet_operator.cluster.announcing import Announcer
 from captionfleet_operator.cluster.doors import Answer, Meters, serve_doors
 from captionfleet_operator.cluster.kinds import MODEL, POOL, Kind
@@ -25,6 +25,7 @@ from captionfleet_operator.cluster.watching import (
     settings_for,
 )
 from captionfleet_operator.cluster.workers import ClusterWorkers
+from captionfleet_operator.code_maps import CodeMaps
 from captionfleet_operator.loop import Operator, tell_problems
 from captionfleet_operator.planner import Memory, Plan, World, events
 from captionfleet_operator.settings import OperatorSettings
@@ -94,8 +95,16 @@ class ClusterOperator:
             on_write=self._meters.writes.labels("status").inc,
         )
         self._operator = Operator(
-            self._settings, self._catalog, self._workers, statuses, self._after_turn
+            self._settings,
+            self._catalog,
+            self._workers,
+            CodeMaps(self._config_map),
+            statuses,
+            self._after_turn,
         )
+
+    async def _config_map(self, name: str) -> Mapping[str, Any] | None:
+        return await self._api.get(path_of("v1", "configmaps", self._namespace, name))
 
     async def _until_stopped(self) -> None:
         stopping = asyncio.ensure_future(self._stop.wait())

@@ -4,6 +4,7 @@ import asyncio
 import signal
 
 from captionfleet.catalog import FolderCatalog
+from captionfleet_operator.code_maps import CodeMaps
 from captionfleet_operator.local.workers import LocalWorkers
 from captionfleet_operator.loop import Operator, follow
 from captionfleet_operator.planner import Memory, Plan, World
@@ -22,7 +23,7 @@ async def run_local(settings: OperatorSettings) -> None:
         stale.remove(present, world.now)
 
     statuses = StatusWriter(catalog, numbers_seconds=FOLDER_NUMBERS_SECONDS)
-    operator = Operator(settings, catalog, workers, statuses, tidy)
+    operator = Operator(settings, catalog, workers, CodeMaps(), statuses, tidy)
     workers.adopt()
     # A worker that ends is noticed at once, not at the next tick.
     asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, operator.wake)

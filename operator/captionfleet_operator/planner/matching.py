@@ -77,6 +77,8 @@ def pool_refuses(model: ModelSeen, pool: PoolSeen) -> Refusal | None:
 
 
 def _takers(model: ModelSeen, pools: list[PoolSeen], *, kubernetes: bool) -> Takers:
+    if model.code_trouble:
+        return Takers((), frozenset(), Refusal("CodeNotFound", model.code_trouble))
     if model.claim and not kubernetes:
         sentence = (
             f"source.volume.claimName {model.claim} needs Kubernetes: remove it, and let "
@@ -125,4 +127,5 @@ def _asked(model: ModelSeen, labels: list[str]) -> Hashable:
         tuple(sorted(selector.items())) if selector else (),
         spec.requirements.device,
         model.claim,
+        model.code_trouble,
     )

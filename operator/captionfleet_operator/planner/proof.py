@@ -106,7 +106,7 @@ def _hopeless(model: ModelSeen, copy: Copy) -> bool:
 def _final(model: ModelSeen, reason: str, retriable: bool) -> bool:
     """Another try will not cure it, here or elsewhere."""
     # Code that lies with the worker is tried again by itself as soon as somebody saves it.
-    watched = model.spec.custom is not None and not model.spec.custom.files
+    watched = model.spec.custom is not None and not model.brings_code
     return not retriable and not watched and not _by_worker(model, reason)
 
 

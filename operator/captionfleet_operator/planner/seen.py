@@ -5,7 +5,7 @@ from functools import cached_property
 
 from captionfleet.messages import Copy, CopyState, Heartbeat
 from captionfleet.resources import ModelManifest, ModelSpec, PoolManifest, PoolSpec
-from captionfleet.resources.model import Residency, ResidencyPolicy
+from captionfleet.resources.model import CustomFile, Residency, ResidencyPolicy
 
 FRESH_SECONDS = 10.0
 """A worker unheard for longer gets no new copies."""
@@ -21,6 +21,10 @@ class ModelSeen:
     """Size of its weight files, if somebody could look."""
     queue_trouble: str = ""
     """Why its queues could not be declared."""
+    code: tuple[CustomFile, ...] = ()
+    """Its code, if that stands in a ConfigMap."""
+    code_trouble: str = ""
+    """Why that code cannot be had."""
 
     @property
     def name(self) -> str:
@@ -49,6 +53,12 @@ class ModelSeen:
         """Its files come over the network."""
         source = self.manifest.spec.source
         return source is not None and source.hugging_face is not None
+
+    @property
+    def brings_code(self) -> bool:
+        """Its code comes with the manifest, and not from a folder of the worker."""
+        custom = self.manifest.spec.custom
+        return custom is not None and bool(custom.files or custom.config_map_ref)
 
     @property
     def claim(self) -> str | None:
@@ -139,6 +149,11 @@ class WorkerSeen:
     @cached_property
     def copies(self) -> dict[str, Copy]:
         return {copy.model: copy for copy in self.heartbeat.copies}
+
+    @cached_property
+    def classes(self) -> frozenset[str]:
+        """Entrypoints of the custom code it has."""
+        return frozenset(each.entrypoint for each in self.heartbeat.custom)
 
     @property
     def memory_domain(self) -> str:
