@@ -247,7 +247,9 @@ def test_pictures_have_a_failed_model_tried_again() -> None:
 def test_code_that_lies_with_the_worker_stays_so_that_saving_it_heals_it() -> None:
     coded = applied("a", custom={"entrypoint": "mine:Mine"}, source=None)
     failed = broken(retriable=False, reason="CodeError", fingerprint=coded.fingerprint)
-    seen = world(models=[coded], pools=[pool()], workers=[worker("cpu-1", failed)])
+    seen = world(
+        models=[coded], pools=[pool()], workers=[worker("cpu-1", failed, classes=["mine:Mine"])]
+    )
 
     decided, memory = plan(seen, Memory())
 

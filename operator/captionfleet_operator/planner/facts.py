@@ -45,7 +45,7 @@ class Obstacle(NamedTuple):
 
     reason: str
     lasting: bool
-    """Nothing will change by itself: its pool cannot start workers."""
+    """Nothing will change by itself: its pool cannot start workers, or they lack its code."""
 
 
 class Facts(NamedTuple):
@@ -169,7 +169,7 @@ def _obstacle(world: World, placement: Placement, name: str) -> Obstacle | None:
     pool = world.pools[wait.pool]
     if wait.lack == Lack.WORKER and pool.trouble:
         return Obstacle(pool.trouble_reason or "WorkerTrouble", lasting=True)
-    return Obstacle(wait.lack.value, lasting=False)
+    return Obstacle(wait.lack.value, lasting=wait.lack == Lack.CODE)
 
 
 def _failure(

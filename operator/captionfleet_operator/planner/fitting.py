@@ -3,6 +3,7 @@
 from captionfleet.messages import CopyState
 from captionfleet.resources.model import Device
 from captionfleet_operator.planner.memory import Memory
+from captionfleet_operator.planner.own_code import has_code
 from captionfleet_operator.planner.proof import status_before
 from captionfleet_operator.planner.seen import ModelSeen, PoolSeen, WorkerSeen
 from captionfleet_operator.planner.world import World
@@ -21,6 +22,11 @@ def pools_for(world: World, model: ModelSeen) -> tuple[PoolSeen, ...]:
 
 
 def worker_takes(world: World, model: ModelSeen, worker: WorkerSeen) -> bool:
+    """It has the device and, if the model names code that it does not bring, that code."""
+    return takes_but_for_code(world, model, worker) and has_code(model, worker)
+
+
+def takes_but_for_code(world: World, model: ModelSeen, worker: WorkerSeen) -> bool:
     wanted = model.spec.requirements.device
     return worker.pool in world.takers[model.name].names and (
         wanted == Device.ANY or wanted.value == worker.heartbeat.device

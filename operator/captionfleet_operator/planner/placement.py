@@ -6,9 +6,10 @@ from functools import cached_property
 
 from captionfleet.resources.pool import AutoscalingMode
 from captionfleet_operator.planner.eviction import evict, make_room, yielding_proof
-from captionfleet_operator.planner.fitting import worker_takes
+from captionfleet_operator.planner.fitting import takes_but_for_code, worker_takes
 from captionfleet_operator.planner.goals import Goal, goals, waiting_since
 from captionfleet_operator.planner.memory import Memory
+from captionfleet_operator.planner.own_code import code_missing, has_code, was_missing
 from captionfleet_operator.planner.proof import PROOF_PATIENCE_SECONDS
 from captionfleet_operator.planner.retention import let_go, move_failed
 from captionfleet_operator.planner.rooms import Books, Room, open_books
@@ -53,7 +54,9 @@ class Placement:
     def _pool_of(self, model: str) -> str | None:
         if holders := self.books.holding(model):
             return holders[0].pool.name
-        return self.waits[model].pool if model in self.waits else None
+        wait = self.waits.get(model)
+        # A worker that lacks the code is none to be kept for the proof.
+        return wait.pool if wait and wait.lack != Lack.CODE else None
 
 
 def place(world: World, memory: Memory) -> Placement:
@@ -61,7 +64,7 @@ def place(world: World, memory: Memory) -> Placement:
     wanted = goals(world, memory)
     books = open_books(world, memory)
     let_go(world, books, wanted)
-    placing = _Placing(world, books, wanted, move_failed(world, memory, books))
+    placing = _Placing(world, memory, books, wanted, move_failed(world, memory, books))
     for name, tier in _order(world, wanted, books):
         placing.serve(world.models[name], tier)
     return Placement(
@@ -93,6 +96,7 @@ class _Placing:
     """Gives models their missing copies, one after the other."""
 
     world: World
+    memory: Memory
     books: Books
     wanted: Mapping[str, Goal]
     avoided: Mapping[tuple[str, str], float]
@@ -104,9 +108,25 @@ class _Placing:
 
     def serve(self, model: ModelSeen, tier: int) -> None:
         """Give the model one more copy, or hold a place for it and note what it waits for."""
-        wait = self._prove(model) if tier == _PROOF else self._load(model, evicting=tier < 2)
+        proving = tier == _PROOF
+        wait = self._lacks_code(model, proving=proving) or (
+            self._prove(model) if proving else self._load(model, evicting=tier < 2)
+        )
         if wait:
             self.waits.setdefault(model.name, wait)
+
+    def _lacks_code(self, model: ModelSeen, *, proving: bool) -> Wait | None:
+        """Of the workers there are, none has the code. Without workers, one is brought to see."""
+        if model.spec.custom is None:
+            return None
+        could = [r for r in self.books.rooms if takes_but_for_code(self.world, model, r.worker)]
+        if any(has_code(model, room.worker) for room in could):
+            return None
+        if could or (proving and was_missing(self.memory, model)):
+            sentence = code_missing(model, [room.id for room in could])
+            pool = could[0].pool.name if could else min(self.world.takers[model.name].names)
+            return Wait(Lack.CODE, sentence, pool)
+        return None
 
     def _load(self, model: ModelSeen, *, evicting: bool) -> Wait | None:
         rooms = self._by_cost(self.books.open_to(self.world, model), model)

@@ -17,6 +17,7 @@ class Lack(Enum):
     LEAVERS = "WaitingForUnload"
     MEMORY = "InsufficientMemory"
     SLOTS = "TooManyModels"
+    CODE = "CodeMissing"
 
 
 @dataclass(frozen=True)
