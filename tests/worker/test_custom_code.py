@@ -50,7 +50,7 @@ async def test_a_change_gives_another_digest_and_a_removal_none(
     await eventually(lambda: code.sha256_of("mine:Mine") is None)
 
 
-def test_code_that_is_no_python_is_left_out_and_told_once(
+def test_code_that_is_no_python_is_told_once_and_known_to_be_here(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder.mkdir()
@@ -58,5 +58,50 @@ def test_code_that_is_no_python_is_left_out_and_told_once(
     (folder / "broken.py").write_text("class Mine(:\n")
     code = CustomCode(folder, lambda: None)
     code.refresh()
-    assert [each.entrypoint for each in code.classes] == ["mine:Mine"]
+    assert [each.entrypoint for each in code.classes] == ["broken:*", "mine:Mine"]
+    assert code.sha256_of("broken:Anything") and not code.sha256_of("mine:Anything")
     assert capsys.readouterr().out.count("not valid Python") == 1
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {each.entrypoint: each.sha256 for each in CustomCode(folder, lambda: None).classes}
+
+
+def test_a_helper_changes_the_digests_of_those_who_use_it_alone(folder: Path) -> None:
+    (folder / "tools").mkdir(parents=True)
+    (folder / "mine.py").write_text(f"from tools import words\n{CLASS}")
+    (folder / "tools" / "words.py").write_text("from . import deeper\n")
+    (folder / "tools" / "deeper.py").write_text("WORD = 'one'\n")
+    (folder / "other.py").write_text(CLASS)
+    before = digests(folder)
+    (folder / "tools" / "deeper.py").write_text("WORD = 'another'\n")
+    after = digests(folder)
+    assert before["mine:Mine"] != after["mine:Mine"]
+    assert before["other:Mine"] == after["other:Mine"]
+
+
+def test_modules_that_import_each_other_have_a_digest(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "mine.py").write_text(f"import other\n{CLASS}")
+    (folder / "other.py").write_text(f"import mine\n{CLASS}")
+    assert set(digests(folder)) == {"mine:Mine", "other:Mine"}
+
+
+def test_every_class_that_may_be_named_is_reported(folder: Path) -> None:
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "model.py").write_text(CLASS)
+    (folder / "mine.py").write_text(
+        "class Base(CustomModel):\n    pass\nclass Mine(Base):\n    def infer(self, i): pass\n"
+        "class Foreign:\n    def infer(self, i): pass\nclass Note:\n    pass\n"
+    )
+    assert set(digests(folder)) == {"deep.model:Mine", "mine:Base", "mine:Mine", "mine:Foreign"}
+
+
+async def test_a_file_in_a_folder_below_is_watched_too(code: CustomCode, folder: Path) -> None:
+    (folder / "deep").mkdir(parents=True)
+    file = folder / "deep" / "model.py"
+    file.write_text(CLASS)
+    await eventually(lambda: code.sha256_of("deep.model:Mine"))
+    before = code.sha256_of("deep.model:Mine")
+    file.write_text(CLASS + "# changed\n")
+    await eventually(lambda: code.sha256_of("deep.model:Mine") != before)

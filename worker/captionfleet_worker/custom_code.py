@@ -1,6 +1,6 @@
 """Whether the code of a model is here, and which: in its manifest, or in the watched folder.
 
-Saving a file of the folder reloads that file's engines.
+Saving a file of the folder reloads the engines that use it, and no others.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from watchfiles import Change, awatch
 
-from captionfleet.catalog.custom_folder import FoundClass, find_classes
+from captionfleet.catalog.custom_folder import BROKEN, FoundClass, find_classes
 
 log = structlog.get_logger()
 
@@ -33,9 +33,9 @@ class CustomCode:
         self.refresh()
 
     def sha256_of(self, entrypoint: str) -> str | None:
-        """Digest of the file behind `module:Class`; None if the folder has no such class."""
-        found = (each.sha256 for each in self.classes if each.entrypoint == entrypoint)
-        return next(found, None)
+        """Digest of the code behind `module:Class`; None if the folder has no such class."""
+        named = {entrypoint, f"{entrypoint.partition(':')[0]}:{BROKEN}"}
+        return next((each.sha256 for each in self.classes if each.entrypoint in named), None)
 
     def refresh(self) -> None:
         problems: list[str] = []
@@ -76,7 +76,7 @@ def code_of(spec: Mapping[str, Any], found: Callable[[str], str | None]) -> str 
 async def _changes(folder: Path) -> AsyncIterator[None]:
     """Yield once watching has begun, and after every change; end when the folder is gone."""
     changes = awatch(
-        folder, recursive=False, watch_filter=_is_code, debounce=_STEP_MS, step=_STEP_MS,
+        folder, recursive=True, watch_filter=_is_code, debounce=_STEP_MS, step=_STEP_MS,
         rust_timeout=_LOOK_AGAIN_SECONDS * 1000, yield_on_timeout=True,
     )  # fmt: skip
     step = asyncio.ensure_future(anext(changes))
