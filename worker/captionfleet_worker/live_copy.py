@@ -46,7 +46,9 @@ class Engine(Protocol):
     def pid(self) -> int: ...
     @property
     def alive(self) -> bool: ...
-    async def run(self, shots: Sequence[Shot], options: Mapping[str, Any]) -> list[Answer]: ...
+    async def run(
+        self, shots: Sequence[Shot], options: Mapping[str, Any], begun: Callable[[], None]
+    ) -> list[Answer]: ...
     def memory_bytes(self) -> int: ...
     async def stop(self) -> None: ...
 
@@ -88,6 +90,7 @@ class LiveCopy:
         code: str | None,
         place: Workplace,
         failures: int = 0,
+        number: int = 0,
     ) -> None:
         """`code`: sha256 of its custom code. `failures`: how often loading it failed before."""
         self.model = model
@@ -128,7 +131,7 @@ class LiveCopy:
             log.info("consumer not opened", model=self.model, why=str(error))
 
     async def drain(self) -> None:
-        """Take nothing new, finish the running batch, hand back the rest, have it all acked."""
+        """Take nothing new, finish what the engine has, hand back the rest, have it all acked."""
         self._set(CopyState.UNLOADING)
         if self._consumer is None:
             self._life.cancel()
@@ -243,7 +246,7 @@ class LiveCopy:
         if self._engine is None:
             raise EngineDied(f"the engine of {self.model} is not running")
         try:
-            return await self._engine.run(shots, options)
+            return await self._engine.run(shots, options, begun)
         except (EngineDied, EngineTimeout):
             await self._stop_engine()
             raise
