@@ -6,12 +6,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from tests.conftest import eventually
+from tests.worker.agents import working
 from tests.worker.stand_ins import Api, Desk, Operator, Workshop, wanted
 
 from captionfleet.broker.link import Link, Session
 from captionfleet.broker.names import Names
+from captionfleet_worker.agent import Agent
 from captionfleet_worker.live_copy import LiveCopy, Workplace
 from captionfleet_worker.metrics import Meters
+from captionfleet_worker.settings import WorkerSettings
 
 
 @asynccontextmanager
@@ -77,3 +81,21 @@ async def operator(broker_url: str, session: Session, names: Names) -> AsyncIter
         operator = Operator(own, session, names)
         await operator.open()
         yield operator
+
+
+@pytest.fixture
+def settings(broker_url: str, names: Names, tmp_path: Path) -> WorkerSettings:
+    (tmp_path / "custom_infer").mkdir()
+    return WorkerSettings(
+        RABBITMQ_URL=broker_url, fleet=names.fleet, pool="p", worker="w1", metrics_port=0,
+        data=tmp_path / "data", custom_infer=tmp_path / "custom_infer", device="CPU",
+    )  # fmt: skip
+
+
+@pytest.fixture
+async def agent(
+    settings: WorkerSettings, workshop: Workshop, operator: Operator
+) -> AsyncIterator[Agent]:
+    async with working(settings, workshop) as agent:
+        await eventually(lambda: operator.heartbeats, what="a first heartbeat")
+        yield agent

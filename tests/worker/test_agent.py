@@ -1,52 +1,19 @@
 """The agent on a real broker, with stand-in engines: it becomes what it is told to be."""
 
-import asyncio
 import stat
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 from tests.conftest import eventually
+from tests.worker.agents import working
 from tests.worker.stand_ins import SPEC, Api, Desk, Operator, Workshop, wanted
 
 from captionfleet.broker.link import Session
-from captionfleet.broker.names import Names
 from captionfleet.messages import CopyState, ModelAssignment, Outcome, Wanted
 from captionfleet_worker import watchdog
 from captionfleet_worker.agent import Agent
-from captionfleet_worker.device import Device
 from captionfleet_worker.draining import drain_budget
 from captionfleet_worker.engine_process import LoadFailed
 from captionfleet_worker.settings import WorkerSettings
-
-
-@pytest.fixture
-def settings(broker_url: str, names: Names, tmp_path: Path) -> WorkerSettings:
-    (tmp_path / "custom_infer").mkdir()
-    return WorkerSettings(
-        RABBITMQ_URL=broker_url, fleet=names.fleet, pool="p", worker="w1", metrics_port=0,
-        data=tmp_path / "data", custom_infer=tmp_path / "custom_infer", device="CPU",
-    )  # fmt: skip
-
-
-@asynccontextmanager
-async def working(settings: WorkerSettings, workshop: Workshop) -> AsyncIterator[Agent]:
-    agent = Agent(settings, Device("CPU"), workshop.start)
-    running = asyncio.create_task(agent.run())
-    yield agent
-    if not agent._stop.is_set():  # asked twice, it would end at once
-        agent.stop()
-    await running
-
-
-@pytest.fixture
-async def agent(
-    settings: WorkerSettings, workshop: Workshop, operator: Operator
-) -> AsyncIterator[Agent]:
-    async with working(settings, workshop) as agent:
-        await eventually(lambda: operator.heartbeats, what="a first heartbeat")
-        yield agent
 
 
 async def test_a_fresh_worker_says_who_it_is_and_holds_nothing(
@@ -253,7 +220,7 @@ async def test_a_consumer_that_gets_nothing_of_what_waits_is_built_anew(
     monkeypatch.setattr(watchdog, "MISTRUST_SECONDS", 0.3)
     await operator.assign({"m": wanted()})
     await eventually(lambda: operator.serves("m"))
-    consumer = agent._copies._copies["m"]._consumer
+    consumer = next(iter(agent._copies._copies.values()))._consumer
     assert consumer
     for each in consumer.lanes._consumers:
         await each.cancel()  # behind its back

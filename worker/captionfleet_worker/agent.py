@@ -23,6 +23,7 @@ from captionfleet_worker.assignments import Assignments
 from captionfleet_worker.cgroup import cores, read_cgroup
 from captionfleet_worker.copies import Copies
 from captionfleet_worker.custom_code import CustomCode, code_of
+from captionfleet_worker.deleting import delete_files
 from captionfleet_worker.device import Device
 from captionfleet_worker.draining import Ending, drain, drain_budget
 from captionfleet_worker.engine_room import clear_rooms
@@ -31,6 +32,7 @@ from captionfleet_worker.live_copy import StartEngine, Workplace
 from captionfleet_worker.machine import Machine
 from captionfleet_worker.metrics import Meters
 from captionfleet_worker.metrics_port import serve_port
+from captionfleet_worker.model_files import Fetch, ModelFiles, no_fetch
 from captionfleet_worker.probes import Health
 from captionfleet_worker.settings import WorkerSettings
 from captionfleet_worker.watchdog import MISTRUST_SECONDS, mistrusted
@@ -45,7 +47,13 @@ _COALESCE_SECONDS = 0.2
 class Agent:
     """One worker. `run()` returns when it has drained."""
 
-    def __init__(self, settings: WorkerSettings, device: Device, start_engine: StartEngine) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        device: Device,
+        start_engine: StartEngine,
+        fetch: Fetch | None = None,
+    ) -> None:
         self._settings = settings
         self._device = device
         self._names = Names(settings.fleet)
@@ -63,6 +71,7 @@ class Agent:
         self._code = CustomCode(self._custom_infer, self._change)
         self._assignments = Assignments(settings.worker, settings.kept_assignment)
         self._copies = Copies(self._workplace(start_engine))
+        self._files = ModelFiles(fetch or no_fetch, self._delete, self._change)
 
     def stop(self) -> None:
         """Drain and end. Asked a second time, end at once."""
@@ -90,6 +99,7 @@ class Agent:
                 for each in loops:
                     each.cancel()
         finally:
+            await self._files.end()
             await self._copies.end()
             if server:
                 server.close()
@@ -138,12 +148,16 @@ class Agent:
     async def _steering(self) -> None:
         while True:
             self._to_steer.clear()
+            # A copy that takes over consumes before the one it follows ends.
+            if self._link.session and not self._draining:
+                await self._copies.open(self._link.session)
             if self._assignments.known and not self._draining:
                 self._copies.steer(
                     self._assignments.loaded(), self._code_of, self._assignments.most_loads
                 )
-            if self._link.session and not self._draining:
-                await self._copies.open(self._link.session)
+                self._files.steer(
+                    self._assignments.asked_files(), self._has_files, self._copies.models
+                )
             await _set_or_timeout(self._to_steer, _PERIOD_SECONDS)
 
     def _code_of(self, wanted: ModelAssignment) -> str | None:
@@ -219,17 +233,25 @@ class Agent:
                 CustomClass(entrypoint=each.entrypoint, sha256=each.sha256)
                 for each in self._code.classes
             ],
-            copies=self._copies.views(), held=self._copies.held_tokens(),
+            copies=self._copies.views(), files=self._files.views(), held=self._copies.held_tokens(),
             running=self._copies.running_tokens(), assignment=self._assignments.generation,
             draining=self._draining, gone=gone,
         )  # fmt: skip
 
     def _cached(self) -> list[str]:
-        return [
-            name
+        return [name for name, each in self._assignments.models.items() if self._has_files(each)]
+
+    def _has_files(self, each: ModelAssignment) -> bool:
+        return files_here(each.spec, self._settings.cache, self._code_of(each) is not None)
+
+    async def _delete(self, model: str, asked: ModelAssignment) -> None:
+        """Raises LoadFailed if a copy of another model uses the same files."""
+        others = {
+            name: each.spec
             for name, each in self._assignments.models.items()
-            if files_here(each.spec, self._settings.cache, self._code_of(each) is not None)
-        ]
+            if name != model and name in self._copies.models
+        }
+        await delete_files(asked.spec, self._settings.cache, others)
 
     async def _serve_port(self) -> asyncio.Server | None:
         host, port = self._settings.metrics_host, self._settings.metrics_port

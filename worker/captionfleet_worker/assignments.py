@@ -72,6 +72,14 @@ class Assignments:
         """The models that shall be loaded."""
         return {name: each for name, each in self.models.items() if each.state == Wanted.LOADED}
 
+    def asked_files(self) -> dict[str, ModelAssignment]:
+        """The models whose files a person asked to have here, or to have gone."""
+        return {
+            name: each
+            for name, each in self.models.items()
+            if each.asked and each.state != Wanted.LOADED
+        }
+
 
 def _same(one: Assignment, other: Assignment) -> bool:
     return (one.models, one.max_concurrent_loads) == (other.models, other.max_concurrent_loads)

@@ -1,13 +1,14 @@
 """All copies of one worker: carries out the actions that reconcile decides."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Mapping
 
 import structlog
 
 from captionfleet.broker.link import Session
-from captionfleet.messages import Copy, ModelAssignment
+from captionfleet.messages import Copy, CopyState, ModelAssignment
 from captionfleet_worker.live_copy import LiveCopy, Workplace
 from captionfleet_worker.reconcile import Action, Verb, WantedCopy, next_actions
 
@@ -15,11 +16,12 @@ log = structlog.get_logger()
 
 
 class Copies:
-    """The copies that this worker holds, by model."""
+    """The copies that this worker holds. A model has two while one takes over from the other."""
 
     def __init__(self, place: Workplace) -> None:
         self._place = place
-        self._copies: dict[str, LiveCopy] = {}
+        self._copies: dict[int, LiveCopy] = {}
+        self._numbers = itertools.count(1)
         self._unloads: set[asyncio.Task[None]] = set()
 
     def steer(
@@ -30,11 +32,17 @@ class Copies:
     ) -> None:
         """Begin what brings the copies closer to `wanted`, the models that shall be loaded."""
         made_of = {
-            model: WantedCopy(each.fingerprint, code_of(each)) for model, each in wanted.items()
+            model: WantedCopy(each.fingerprint, code_of(each), each.change)
+            for model, each in wanted.items()
         }
         facts = [copy.facts() for copy in self._copies.values()]
         for action in next_actions(made_of, facts, time.monotonic(), most_loads=most_loads):
             self._act(action, wanted, made_of)
+
+    @property
+    def models(self) -> set[str]:
+        """Models of which there is a copy, in whatever state."""
+        return {copy.model for copy in self._copies.values()}
 
     async def open(self, session: Session) -> None:
         """Open the consumers of all ready copies that have none in this session."""
@@ -55,7 +63,17 @@ class Copies:
         return [each.model for each in copies if await each.mistrusted(session, judge)]
 
     def views(self) -> list[Copy]:
-        return [copy.view() for copy in self._copies.values()]
+        """One per model: the newest that serves, else the oldest; another one stands beside it."""
+        told: dict[str, Copy] = {}
+        for copy in self._copies.values():
+            view, first = copy.view(), told.get(copy.model)
+            if first is None:
+                told[copy.model] = view
+            elif view.state == CopyState.READY or first.state == CopyState.UNLOADING:
+                told[copy.model] = view.model_copy(update={"beside": first})
+            else:
+                told[copy.model] = first.model_copy(update={"beside": view})
+        return list(told.values())
 
     def held_tokens(self) -> list[str]:
         return [token for copy in self._copies.values() for token in copy.held_tokens]
@@ -73,13 +91,14 @@ class Copies:
         wanted: Mapping[str, ModelAssignment],
         made_of: Mapping[str, WantedCopy],
     ) -> None:
-        there = self._copies.get(action.model)
+        there = self._copies.get(action.number)
         if action.verb == Verb.LOAD:
-            code = made_of[action.model].code
-            failures = there.failures if there else 0
-            self._copies[action.model] = LiveCopy(
-                action.model, wanted[action.model], code, self._place, failures
-            )
+            failed = self._copies.pop(action.number, None)
+            number = next(self._numbers)
+            self._copies[number] = LiveCopy(
+                action.model, wanted[action.model], made_of[action.model].code, self._place,
+                failures=failed.failures if failed else 0, number=number,
+            )  # fmt: skip
         elif there:
             unload = asyncio.create_task(self._unload(there))
             self._unloads.add(unload)
@@ -91,5 +110,5 @@ class Copies:
         except Exception:
             log.exception("copy not unloaded in order", model=copy.model)
         finally:
-            self._copies.pop(copy.model, None)
+            self._copies.pop(copy.number, None)
             self._place.changed()

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from captionfleet.messages import CopyState, Generation
+from captionfleet.messages import Change, CopyState, Generation, Wanted
+
+_ON_ITS_WAY = (CopyState.LOADING, CopyState.DOWNLOADING)
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,8 @@ class WantedCopy:
     fingerprint: str
     code: str | None
     """sha256 of its custom code as it is on this worker now; None without custom code."""
+    change: Change = Change.REPLACE
+    """What becomes of a copy that serves and is made of something else."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,10 @@ class CopyFacts:
     state: CopyState
     retry_at: float | None = None
     """When a failed copy may be tried again, by the caller's clock."""
+    number: int = 0
+    """Which of the worker's copies it is: a model may have two while one takes over."""
+    serves: bool = False
+    """It has passed its smoke test and answers tasks, or will again once its engine is back."""
 
 
 class Verb(Enum):
@@ -40,6 +48,8 @@ class Verb(Enum):
 class Action:
     verb: Verb
     model: str
+    number: int = 0
+    """The copy that is unloaded, or that failed and is tried again."""
 
 
 def next_actions(
@@ -47,36 +57,104 @@ def next_actions(
 ) -> list[Action]:
     """Actions to begin now. At most `most_loads` copies load at the same time.
 
-    A copy made of something else is unloaded first; its successor is loaded once it is gone. A
-    failed copy that is still wanted stays as it is until its time has come.
+    A copy made of something else is unloaded first, and its successor loaded once it is gone; but
+    if it serves and its successor may be loaded beside it, it goes when that one is ready. A failed
+    copy that is still wanted stays as it is until its time has come.
     """
-    there = {copy.model: copy for copy in copies}
-    unloads = [
-        Action(Verb.UNLOAD, copy.model)
-        for copy in copies
-        if copy.state != CopyState.UNLOADING and not _fits(copy, wanted.get(copy.model))
-    ]
-    loading = sum(copy.state in (CopyState.LOADING, CopyState.DOWNLOADING) for copy in copies)
-    leaving = {action.model for action in unloads}
+    there: dict[str, list[CopyFacts]] = {}
+    for copy in copies:
+        there.setdefault(copy.model, []).append(copy)
+    leaving = [copy for model, each in there.items() for copy in _leaving(each, wanted.get(model))]
     loads = [
-        Action(Verb.LOAD, model)
-        for model in sorted(wanted, key=lambda name: (name in there, name))
-        if model not in leaving and _due(there.get(model), now)
+        load
+        for model, wish in wanted.items()
+        if (load := _load(model, wish, there.get(model, []), leaving, now))
     ]
+    # What failed before does not hold up what is fresh.
+    failed = {copy.model for copy in copies if copy.state == CopyState.FAILED}
+    loads.sort(key=lambda load: (load.model in failed, load.model))
+    loading = sum(copy.state in _ON_ITS_WAY for copy in copies)
+    unloads = [Action(Verb.UNLOAD, copy.model, copy.number) for copy in leaving]
     return unloads + loads[: max(0, most_loads - loading)]
 
 
-def _fits(copy: CopyFacts, wanted: WantedCopy | None) -> bool:
-    return wanted is not None and (copy.fingerprint, copy.code) == (
-        wanted.fingerprint,
-        wanted.code,
-    )
+def _leaving(copies: Sequence[CopyFacts], wanted: WantedCopy | None) -> list[CopyFacts]:
+    """Copies of one model to unload now."""
+    staying = [copy for copy in copies if copy.state != CopyState.UNLOADING]
+    if wanted is None:
+        return staying
+    successors = [copy for copy in staying if _fits(copy, wanted)]
+    return [
+        copy
+        for copy in staying
+        if copy not in successors and not (copy.serves and _goes_on(wanted, successors))
+    ]
 
 
-def _due(copy: CopyFacts | None, now: float) -> bool:
-    if copy is None:
+def _goes_on(wanted: WantedCopy, successors: Sequence[CopyFacts]) -> bool:
+    """An old copy that serves is still needed."""
+    if any(copy.state == CopyState.READY for copy in successors):
+        return False
+    if wanted.change != Change.REPLACE:
         return True
+    # It was allowed beside the old one, and memory is taken already: the rest of the way is short.
+    return any(copy.state in _ON_ITS_WAY for copy in successors)
+
+
+def _load(
+    model: str,
+    wanted: WantedCopy,
+    copies: Sequence[CopyFacts],
+    leaving: Sequence[CopyFacts],
+    now: float,
+) -> Action | None:
+    """The load that the model needs now, if it may begin."""
+    if failed := next((c for c in copies if _fits(c, wanted) and _is_due(c, now)), None):
+        return Action(Verb.LOAD, model, failed.number)
+    if not copies:
+        return Action(Verb.LOAD, model)
+    alone = len(copies) == 1 and copies[0].serves and copies[0] not in leaving
+    beside = alone and not _fits(copies[0], wanted) and wanted.change == Change.BESIDE
+    return Action(Verb.LOAD, model) if beside else None
+
+
+def _fits(copy: CopyFacts, wanted: WantedCopy) -> bool:
+    return (copy.fingerprint, copy.code) == (wanted.fingerprint, wanted.code)
+
+
+def _is_due(copy: CopyFacts, now: float) -> bool:
     return copy.state == CopyState.FAILED and copy.retry_at is not None and copy.retry_at <= now
+
+
+@dataclass(frozen=True)
+class FilesFacts:
+    """The files of a model for which a person asked this worker, apart from any copy."""
+
+    model: str
+    wanted: Wanted
+    """cached or absent."""
+    here: bool
+    used: bool
+    """A copy of the model is on this worker, in whatever state."""
+    retry_at: float | None = None
+    """After a failure: when it may be tried again, by the caller's clock."""
+
+
+def next_files(files: Sequence[FilesFacts], busy: bool, now: float) -> FilesFacts | None:
+    """Whose files to fetch or delete now: one at a time, in the order of their names.
+
+    Files that a copy uses are never deleted, nor fetched beside the copy that fetches them.
+    """
+    if busy:
+        return None
+    due = [
+        each
+        for each in files
+        if not each.used
+        and each.here == (each.wanted == Wanted.ABSENT)
+        and (each.retry_at is None or each.retry_at <= now)
+    ]
+    return min(due, key=lambda each: (each.retry_at is not None, each.model), default=None)
 
 
 def retry_pause(failures: int, *, retriable: bool) -> float:

@@ -9,6 +9,7 @@ from captionfleet.messages.fleet import (
     Demand,
     Disk,
     Download,
+    FilesState,
     Generation,
     Heartbeat,
     ModelAssignment,

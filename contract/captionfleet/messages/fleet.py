@@ -103,6 +103,7 @@ class FilesState(Message):
     """cached: they are fetched; absent: they are deleted."""
     message: str
     """For people: how far it is, or why it cannot be done."""
+    download: Download | None = None
     failed: bool = False
 
 
@@ -196,6 +197,8 @@ class ModelAssignment(Message):
     """The ModelSpec in manifest form, with volume paths made absolute."""
     change: Change = Change.REPLACE
     """How the new spec takes the place of an old one, where a copy of one is loaded."""
+    asked: bool = False
+    """A person asked for this state here: files are fetched or deleted for it, and kept."""
 
 
 class Assignment(Message):

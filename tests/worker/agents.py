@@ -1,0 +1,24 @@
+"""An agent that runs for the length of a test."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.worker.stand_ins import Workshop
+
+from captionfleet_worker.agent import Agent
+from captionfleet_worker.device import Device
+from captionfleet_worker.model_files import Fetch
+from captionfleet_worker.settings import WorkerSettings
+
+
+@asynccontextmanager
+async def working(
+    settings: WorkerSettings, workshop: Workshop, fetch: Fetch | None = None
+) -> AsyncIterator[Agent]:
+    agent = Agent(settings, Device("CPU"), workshop.start, fetch)
+    running = asyncio.create_task(agent.run())
+    yield agent
+    if not agent._stop.is_set():  # asked twice, it would end at once
+        agent.stop()
+    await running
