@@ -47,6 +47,8 @@ __all__ = [
 
 log = structlog.get_logger()
 
+_LAST_WORD_SECONDS = 0.2
+"""For what it said just before it ended to be read."""
 _POLITE_SECONDS = 5.0
 _GONE = (asyncio.IncompleteReadError, ConnectionError)
 _KEPT_SETTINGS = {"CAPTIONFLEET_FAULT"}
@@ -103,6 +105,7 @@ class EngineProcess:
         self._room = room
         self._log = log
         self._runs = Runs(order.spec.inference.timeout_seconds, self._late)
+        self._watching = asyncio.create_task(self._watch())
         self._listening: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self._timeout: EngineTimeout | None = None
@@ -235,6 +238,12 @@ class EngineProcess:
 
     def _late(self, run: Run) -> None:
         self._ending = asyncio.create_task(self._end_late(run))
+
+    async def _watch(self) -> None:
+        """Processes that it left behind may hold its connection: its own end ends that."""
+        await self._process.wait()
+        await asyncio.sleep(_LAST_WORD_SECONDS)
+        self._writer.close()
 
     async def _end_late(self, run: Run) -> None:
         place = await self._place()
