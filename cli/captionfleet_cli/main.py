@@ -15,6 +15,7 @@ from captionfleet_cli.submit.command import submit
 from captionfleet_cli.trial import test
 from captionfleet_cli.trouble import Exit, Trouble
 from captionfleet_cli.up.command import up
+from captionfleet_cli.upload import upload
 from captionfleet_cli.worker import worker
 
 app = typer.Typer(
@@ -24,7 +25,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (up, submit, results, get, describe, add, apply, delete, logs, test, doctor, worker):
+for command in (
+    up, submit, results, get, describe, add, apply, upload, delete, logs, test, doctor, worker,
+):  # fmt: skip
     app.command()(command)
 
 

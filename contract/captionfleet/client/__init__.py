@@ -4,6 +4,7 @@ from captionfleet.client.client import Client, Document, Picture, Refused, Uploa
 from captionfleet.client.shapes import (
     Caption,
     Captions,
+    CodeVersion,
     Column,
     ColumnSummary,
     Counts,
@@ -28,6 +29,7 @@ __all__ = [
     "Caption",
     "Captions",
     "Client",
+    "CodeVersion",
     "Column",
     "ColumnSummary",
     "Counts",

@@ -14,6 +14,7 @@ import httpx
 
 from captionfleet.client.shapes import (
     Captions,
+    CodeVersion,
     ColumnSummary,
     Event,
     Fleet,
@@ -295,6 +296,39 @@ class Client:
     async def delete(self, kind: Kind, name: str) -> None:
         await self._send("DELETE", f"/{kind}/{name}")
 
+    async def upload_code(
+        self,
+        files: Mapping[str, str],
+        *,
+        name: str | None = None,
+        entrypoint: str | None = None,
+        kwargs: Mapping[str, str] | None = None,
+        source: Document | None = None,
+    ) -> CodeVersion:
+        """Send Python files (name -> text) with a captioning class: a model, or its next version.
+
+        What is left out stays as it is; sending the same again changes nothing.
+        """
+        given = {"name": name, "entrypoint": entrypoint, "kwargs": kwargs, "source": source}
+        body: dict[str, Any] = {key: each for key, each in given.items() if each is not None}
+        body["files"] = [{"path": path, "content": text} for path, text in files.items()]
+        return await self._code_version("POST", "/models/custom", body)
+
+    async def code_versions(self, model: str) -> list[CodeVersion]:
+        """Newest first."""
+        found = json.loads(await self._send("GET", f"/models/custom/{model}/versions"))
+        return [CodeVersion.model_validate(each) for each in found["items"]]
+
+    async def change_kwargs(self, model: str, kwargs: Mapping[str, str]) -> CodeVersion:
+        """Run the newest code with these arguments and no others."""
+        body = {"kwargs": dict(kwargs)}
+        return await self._code_version("PUT", f"/models/custom/{model}/kwargs", body)
+
+    async def roll_back(self, model: str, version: int) -> CodeVersion:
+        """Run the code and arguments of an earlier version again, as a new version."""
+        body = {"version": version}
+        return await self._code_version("POST", f"/models/custom/{model}/rollback", body)
+
     async def workers(self) -> list[Worker]:
         found = json.loads(await self._send("GET", "/workers"))
         return [Worker.model_validate(each) for each in found["items"]]
@@ -306,6 +340,9 @@ class Client:
     async def accept_offer(self, name: str) -> Document:
         found: Document = json.loads(await self._send("POST", f"/fleet/offers/{name}"))
         return found
+
+    async def _code_version(self, method: str, path: str, body: Document) -> CodeVersion:
+        return CodeVersion.model_validate_json(await self._send(method, path, json=body))
 
     async def _send(self, method: str, path: str, **arguments: Any) -> bytes:
         return (await self._http.request(method, f"/api/v1{path}", **arguments)).content

@@ -182,6 +182,24 @@ class Worker(Shape):
     """RFC 3339."""
 
 
+class CodeVersion(Shape):
+    """One version of a model's uploaded code and its arguments."""
+
+    model: str
+    number: int
+    sha256: str = ""
+    """Of the code alone."""
+    author: str = ""
+    note: str = ""
+    """What made it, in words."""
+    created_at: str | None = None
+    applied_at: str | None = None
+    """RFC 3339; None if it is not known to have taken effect."""
+    current: bool = False
+    entrypoint: str = ""
+    kwargs: dict[str, str] = {}
+
+
 class BrokerState(Shape):
     connected: bool = False
     message: str = ""

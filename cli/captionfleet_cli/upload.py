@@ -1,0 +1,55 @@
+"""The command upload: a Python file goes to the server and becomes a model, or its next version."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from captionfleet.client import Client, CodeVersion
+from captionfleet_cli.server import ServerOption, ask
+from captionfleet_cli.trouble import Exit, Trouble
+
+
+def upload(
+    files: Annotated[
+        list[Path], typer.Argument(help="The Python file with the class, and files it imports.")
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Name of the model. Default: the name of the class's file.")
+    ] = None,
+    entrypoint: Annotated[
+        str | None, typer.Option(help="module:Class. Default: the one class that can be it.")
+    ] = None,
+    kwarg: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE for the class; repeated. Default: as they are."),
+    ] = None,
+    server: ServerOption = None,
+) -> None:
+    """Send a model of your own to the server. Workers run it without being restarted."""
+    code = {file.name: _text(file) for file in files}
+    kwargs = _kwargs(kwarg) if kwarg else None
+
+    async def talk(client: Client) -> CodeVersion:
+        return await client.upload_code(code, name=name, entrypoint=entrypoint, kwargs=kwargs)
+
+    sent = ask(server, talk)
+    print(f"captionmodel/{sent.model} is version {sent.number} ({sent.sha256[:12]}), {sent.note}")
+    print(f"See how it gets on: captionfleet get model {sent.model} -w")
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise Trouble(f"{file} is not UTF-8 text: save it as UTF-8.", Exit.USAGE) from None
+    except OSError as error:
+        raise Trouble(f"{file}: {error.strerror}.", Exit.USAGE) from None
+
+
+def _kwargs(given: Sequence[str]) -> dict[str, str]:
+    pairs = [each.partition("=") for each in given]
+    if wrong := [name for name, equals, _ in pairs if not (name and equals)]:
+        raise Trouble(f"--kwarg {wrong[0]!r} has no value: write it as NAME=VALUE.", Exit.USAGE)
+    return {name: value for name, _, value in pairs}
