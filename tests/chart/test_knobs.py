@@ -60,6 +60,16 @@ def test_service_accounts_can_be_brought_or_annotated(component: str, helm: Helm
     assert annotated.one("ServiceAccount", pod)["metadata"]["annotations"] == {"a": "b"}
 
 
+def test_taking_code_can_be_switched_off_with_the_right_to_keep_it(helm: Helm) -> None:
+    for enabled in (True, False):
+        rendered = helm.template({"customCode": {"enabled": enabled}})
+        [container] = rendered.pod("captionfleet-api")["spec"]["containers"]
+        setting = {"name": "CAPTIONFLEET_CUSTOM_CODE", "value": str(enabled).lower()}
+        assert setting in container["env"]
+        rules = rendered.one("Role", "captionfleet-api")["rules"]
+        assert any("configmaps" in rule["resources"] for rule in rules) is enabled
+
+
 def test_roles_follow_a_service_account_that_was_brought(helm: Helm) -> None:
     rendered = helm.template({"api": {"serviceAccount": {"create": False, "name": "mine"}}})
     [subject] = rendered.one("RoleBinding", "captionfleet-api")["subjects"]

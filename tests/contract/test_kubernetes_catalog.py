@@ -305,3 +305,72 @@ async def test_before_the_first_reading_absence_means_nothing(namespace: str) ->
 
 async def _body(api: Any, namespace: str) -> Any:
     return await api.get(f"/apis/{API_VERSION}/namespaces/{namespace}/captionmodels/m")
+
+
+# Uploaded code
+
+
+def with_code(text: str, name: str = "m", **custom: Any) -> ModelManifest:
+    files = [{"path": "mine.py", "content": text}]
+    return manifest(name, custom={"entrypoint": "mine:Mine", "files": files, **custom})
+
+
+def maps(kubectl: Callable[..., str], name: str = "m") -> list[dict[str, Any]]:
+    """ConfigMaps of a model's code."""
+    selector = f"captionfleet.io/model={name}"
+    found: dict[str, Any] = yaml.safe_load(kubectl("get", "cm", "-l", selector, "-o", "yaml"))
+    items: list[dict[str, Any]] = found["items"]
+    return items
+
+
+async def test_code_is_kept_in_a_config_map_that_the_model_owns(
+    catalog: KubernetesCatalog, kubectl: Callable[..., str]
+) -> None:
+    await catalog.put_code(with_code("first"))
+    custom = held(kubectl)["spec"]["custom"]
+    [map_] = maps(kubectl)
+    assert custom["configMapRef"] == {"name": map_["metadata"]["name"]}
+    assert not custom.get("files")
+    assert (map_["immutable"], map_["data"]) == (True, {"mine.py": "first"})
+    [owner] = map_["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["uid"]) == ("CaptionModel", held(kubectl)["metadata"]["uid"])
+    kubectl("delete", "captionmodel", "m")
+    await eventually(lambda: maps(kubectl) == [], what="the code goes with its model")
+
+
+async def test_old_code_is_removed_but_for_the_version_before(
+    catalog: KubernetesCatalog, kubectl: Callable[..., str]
+) -> None:
+    for text in ("first", "second", "third"):
+        await catalog.put_code(with_code(text))
+    assert {each["data"]["mine.py"] for each in maps(kubectl)} == {"second", "third"}
+
+
+async def test_other_arguments_of_the_same_code_need_no_other_config_map(
+    catalog: KubernetesCatalog, kubectl: Callable[..., str]
+) -> None:
+    first = await catalog.put_code(with_code("first"))
+    second = await catalog.put_code(with_code("first", kwargs={"style": "terse"}))
+    assert isinstance(first, ModelManifest) and isinstance(second, ModelManifest)
+    assert first.spec.custom and second.spec.custom
+    assert second.spec.custom.config_map_ref == first.spec.custom.config_map_ref
+    assert second.spec.fingerprint() != first.spec.fingerprint()
+    assert len(maps(kubectl)) == 1
+
+
+async def test_lost_code_is_made_again_by_sending_it_again(
+    catalog: KubernetesCatalog, kubectl: Callable[..., str]
+) -> None:
+    await catalog.put_code(with_code("first"))
+    kubectl("delete", "cm", "-l", "captionfleet.io/model=m")
+    await catalog.put_code(with_code("first"))
+    assert [each["data"]["mine.py"] for each in maps(kubectl)] == ["first"]
+
+
+async def test_code_of_a_model_that_another_tool_keeps_is_refused(
+    catalog: KubernetesCatalog, kubectl: Callable[..., str]
+) -> None:
+    kubectl("apply", "-f", "-", input=yaml.safe_dump(document()))
+    await eventually(catalog.models)
+    with pytest.raises(Conflict, match="kubectl apply"):
+        await catalog.put_code(with_code("first"))

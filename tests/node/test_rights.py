@@ -9,6 +9,14 @@ from tests.node.installation import Document, Installation
 
 from captionfleet.resources import API_VERSION
 
+CODE = """
+class Mine:
+    def load(self):
+        pass
+
+    def infer(self, image):
+        return "{word}"
+"""
 Right = tuple[str, str, str]
 """(group, resource with its subresource, verb)."""
 
@@ -34,7 +42,9 @@ def test_workers_hold_no_token_of_the_api_server(installed: Installation) -> Non
 
 
 async def exercise(installed: Installation) -> None:
-    """What the other tests do not ask of the operator: taking back a policy and a monitor."""
+    """What the other tests do not ask of the operator: taking back a policy and a monitor, and
+    reading uploaded code."""
+    await upload_three_versions(installed)
     cache = {"type": "PVC", "sizeLimit": "1Gi"}
     pool = {**POOL, "volumes": [], "autoscaling": {"mode": "Off"}, "replicas": 2, "cache": cache}
     installed.apply("CaptionWorkerPool", "extra", pool)
@@ -61,6 +71,27 @@ async def exercise_api(installed: Installation) -> None:
     pool = {"device": {"type": "CPU"}, "suspend": True}
     await make_and_remove(installed, "models", "CaptionModel", model)
     await make_and_remove(installed, "pools", "CaptionWorkerPool", pool)
+    await upload_three_versions(installed)
+
+
+async def upload_three_versions(installed: Installation) -> None:
+    """The first goes with the third; the operator reads each."""
+    async with installed.client() as client:
+        for word in ("one", "two", "three"):
+            code = CODE.format(word=word)
+            await client.upload_code({"mine.py": code}, name="by-upload")
+            await eventually(lambda word=word: read_by_operator(installed, word), seconds=30)
+        await client.delete("models", "by-upload")
+
+
+def read_by_operator(installed: Installation, word: str) -> bool:
+    """The ConfigMap with this word was asked for by name."""
+    maps = installed.get("configmap", "-l", "captionfleet.io/model=by-upload")["items"]
+    names = {each["metadata"]["name"] for each in maps if word in each["data"]["mine.py"]}
+    return any(
+        request.verb == "get" and request.resource == "configmaps" and request.name in names
+        for request in installed.cluster.requests()
+    )
 
 
 async def make_and_remove(
