@@ -1,7 +1,7 @@
 """The operator's link to the fleet: hears heartbeats and demand, tells assignments and reasons."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import structlog
 from pydantic import ValidationError
@@ -12,6 +12,7 @@ from captionfleet.broker.topology import declare_exchanges
 from captionfleet.ids import new_id, new_nonce
 from captionfleet.messages import (
     Assignment,
+    Change,
     Demand,
     Generation,
     Heartbeat,
@@ -81,13 +82,17 @@ class FleetLink:
             name: pool.manifest.spec.hosting.max_concurrent_loads
             for name, pool in world.pools.items()
         }
-        models, workers = world.models, world.workers
+        workers = world.workers
         self._sent = {id_: sent for id_, sent in self._sent.items() if id_ in workers}
         await asyncio.gather(
             self._tell_reasons(plan),
             *(
-                self._assign(workers[worker], wanted, models, loads.get(workers[worker].pool, 1))
-                for worker, wanted in plan.assignments.items()
+                self._assign(
+                    workers[worker],
+                    model_assignments(plan, world, worker),
+                    loads.get(workers[worker].pool, 1),
+                )
+                for worker in plan.assignments
             ),
         )
 
@@ -126,21 +131,14 @@ class FleetLink:
             incarnation=self._incarnation,
             waiting=dict(plan.waiting),
             pools=dict(plan.pool_sentences),
+            overrides={worker: dict(states) for worker, states in plan.overrides.items()},
         )
         await self._publish(self._names.heartbeats, "", beat.encode())
 
     async def _assign(
-        self,
-        worker: WorkerSeen,
-        wanted: Mapping[str, Wanted],
-        models: Mapping[str, ModelSeen],
-        loads: int,
+        self, worker: WorkerSeen, models: dict[str, ModelAssignment], loads: int
     ) -> None:
-        assignment = self._generation(
-            worker.id,
-            {name: model_assignment(models[name], state) for name, state in wanted.items()},
-            loads,
-        )
+        assignment = self._generation(worker.id, models, loads)
         key = self._names.worker_key(worker.pool, worker.id)
         await self._publish(self._names.assignments, key, assignment.encode())
 
@@ -169,7 +167,22 @@ class FleetLink:
             log.debug("not sent", why=str(error))
 
 
-def model_assignment(model: ModelSeen, state: Wanted) -> ModelAssignment:
+def model_assignments(plan: Plan, world: World, worker: str) -> dict[str, ModelAssignment]:
+    """The models of a worker's assignment."""
+    return {
+        name: model_assignment(
+            world.models[name],
+            state,
+            change=plan.changes.get((worker, name), Change.REPLACE),
+            asked=world.override(worker, name) == state,
+        )
+        for name, state in plan.assignments[worker].items()
+    }
+
+
+def model_assignment(
+    model: ModelSeen, state: Wanted, *, change: Change = Change.REPLACE, asked: bool = False
+) -> ModelAssignment:
     """The model as a worker gets it: with code from elsewhere, and with paths as they are there."""
     spec = model.spec.as_manifest()
     if model.code:
@@ -178,4 +191,6 @@ def model_assignment(model: ModelSeen, state: Wanted) -> ModelAssignment:
     volume = (spec.get("source") or {}).get("volume")
     if volume and (claim := volume.pop("claimName", None)):
         volume["path"] = f"{VOLUMES_FOLDER}/{claim}/{volume['path'].lstrip('/')}"
-    return ModelAssignment(state=state, fingerprint=model.fingerprint, spec=spec)
+    return ModelAssignment(
+        state=state, fingerprint=model.fingerprint, spec=spec, change=change, asked=asked
+    )

@@ -1,15 +1,17 @@
 """What was heard on the broker, and when: heartbeats of workers, demand of apis."""
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 
-from captionfleet.messages import Demand, Heartbeat, ModelDemand
+from captionfleet.messages import Demand, Heartbeat, ModelDemand, Wanted
 from captionfleet_operator.planner import WorkerSeen
 
 FORGOTTEN_SECONDS = 30.0
 """A worker that is not ours and unheard for so long is gone."""
 STALE_SECONDS = 30.0
 """Demand older than this may have grown unheard."""
+OVERTAKEN_SECONDS = 10.0
+"""A database whose changes count less for longer was restored from an older state."""
 BACKEND_FORGOTTEN_SECONDS = 600.0
 """An api unheard for so long is gone for good, unless it is the only one."""
 
@@ -31,9 +33,15 @@ class Hearing:
         return before is None or _gist(before[0]) != _gist(beat)
 
     def demand(self, demand: Demand) -> bool:
-        """Take one in. True if a model's work begins."""
+        """Take one in. True if a model's work begins, or a person asked for something."""
         before = self._demands.get(demand.backend)
+        if before and demand.as_of < before[0].as_of and self._age(before[1]) < OVERTAKEN_SECONDS:
+            # Another api of the same database read later, and was faster: a person's word stands.
+            newer = {"overrides": before[0].overrides, "as_of": before[0].as_of}
+            demand = demand.model_copy(update=newer)
         self._demands[demand.backend] = (demand, self.clock())
+        if before is None or demand.overrides != before[0].overrides:
+            return True
         begun = {name for name, each in demand.models.items() if each.total}
         known = {name for name, each in before[0].models.items() if each.total} if before else set()
         return bool(begun - known)
@@ -71,6 +79,25 @@ class Hearing:
                 )
         return total
 
+    def overrides(self, workers: Mapping[str, WorkerSeen]) -> dict[str, dict[str, Wanted]]:
+        """Worker -> model -> what was asked in this life of the worker, oldest first.
+
+        Where two backends ask differently, the later one has its way.
+        """
+        self._forget_backends()
+        asked = [each for demand, _ in self._demands.values() for each in demand.overrides]
+        found: dict[str, dict[str, Wanted]] = {}
+        for each in sorted(asked, key=lambda each: (each.asked_at, each.worker, each.model)):
+            worker = workers.get(each.worker)
+            if worker and worker.heartbeat.incarnation == each.incarnation:
+                of_worker = found.setdefault(each.worker, {})
+                of_worker.pop(each.model, None)
+                of_worker[each.model] = each.state
+        return found
+
+    def _age(self, at: float) -> float:
+        return self.clock() - at
+
     def demand_is_fresh(self) -> bool:
         """Every known api spoke lately, and there is one."""
         self._forget_backends()
@@ -88,5 +115,9 @@ class Hearing:
 
 def _gist(beat: Heartbeat) -> tuple[object, ...]:
     """The part of a heartbeat on which the plan may turn at once."""
-    copies = [(c.model, c.state, c.fingerprint, c.reason, c.consuming) for c in beat.copies]
+    copies = [
+        (c.model, c.state, c.fingerprint, c.reason, c.consuming)
+        for copy in beat.copies
+        for c in copy.both
+    ]
     return beat.incarnation, beat.pool, beat.draining, sorted(beat.cached), sorted(copies, key=str)

@@ -44,6 +44,7 @@ class Observer:
             for worker in self._workers.of_pool(pool, now)
         }
         draining = {worker for worker, each in own.items() if each.draining}
+        workers = self._hearing.workers(own.keys(), draining)
         return World(
             now=now,
             fleet=self._fleet,
@@ -53,10 +54,11 @@ class Observer:
                 for name, manifest in models.items()
             },
             pools={name: self._pool(manifest, now) for name, manifest in pools.items()},
-            workers=self._hearing.workers(own.keys(), draining),
+            workers=workers,
             orphans=self._orphans(now),
             demand=self._hearing.total_demand(),
             demand_fresh=self._hearing.demand_is_fresh(),
+            overrides=self._hearing.overrides(workers),
             kubernetes=self._kubernetes,
             broker_trouble=self._link.trouble,
         )

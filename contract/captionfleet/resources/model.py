@@ -365,4 +365,5 @@ class ModelSpec(Resource):
                      "inference", "acceptance"},
             exclude={"acceptance": {"prove"}}, exclude_defaults=True,
         )  # fmt: skip
-        return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
+        said = {name: each for name, each in made_of.items() if each != {}}
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]

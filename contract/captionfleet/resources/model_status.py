@@ -134,6 +134,15 @@ class FailureStatus(Resource):
     """Digest of the spec that failed: the failure of an earlier spec is no news."""
 
 
+class RolloutStatus(Resource):
+    digest: str
+    """Digest of the spec that is on its way to the copies."""
+    since: str
+    """Since when, RFC 3339."""
+    message: str = ""
+    """Why nothing serves meanwhile, if the old copy had to be unloaded first."""
+
+
 class ModelStatus(Resource):
     observed_generation: int = 0
     """Generation of the spec this status speaks of."""
@@ -155,5 +164,7 @@ class ModelStatus(Resource):
     """What was measured."""
     last_failure: FailureStatus | None = None
     """The last thing that went wrong."""
+    rollout: RolloutStatus | None = None
+    """A change that has not reached every copy yet; absent otherwise."""
     conditions: Conditions = []
     """Accepted, QueueReady, Cached, Scheduled, Loaded, Ready, Progressing, Degraded, Suspended."""

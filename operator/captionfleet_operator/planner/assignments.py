@@ -1,14 +1,14 @@
-"""The whole wanted state of every worker: its copies, and files it has and may keep."""
+"""The whole wanted state of every worker: its copies, files it may keep, and what was asked."""
 
 from collections.abc import Mapping
 
-from captionfleet.messages import Wanted
+from captionfleet.messages import Change, Wanted
 from captionfleet.resources.model import Device
 from captionfleet_operator.planner.fitting import worker_takes
 from captionfleet_operator.planner.memory import Memory
 from captionfleet_operator.planner.placement import Placement
 from captionfleet_operator.planner.rooms import told
-from captionfleet_operator.planner.seen import WorkerSeen
+from captionfleet_operator.planner.seen import WorkerSeen, serves
 from captionfleet_operator.planner.world import World
 
 Place = tuple[str, str]
@@ -37,8 +37,31 @@ def assignments(
                 | dict.fromkeys(sorted(cached), Wanted.CACHED)
                 | dict.fromkeys(sorted(shall), Wanted.LOADED)
             )
-        found[worker.id] = known[key]
+        found[worker.id] = known[key] | _asked(world, worker)
     return found
+
+
+def changes(world: World, placement: Placement) -> dict[tuple[str, str], Change]:
+    """(worker, model) -> what becomes of an old copy that serves. What nobody judged goes on."""
+    found = {
+        (worker.id, copy.model): Change.HOLD
+        for worker in world.by_id
+        for copy in worker.heartbeat.copies
+        if (model := world.models.get(copy.model))
+        and copy.fingerprint != model.fingerprint
+        and serves(copy)
+    }
+    return found | {place: step.change for place, step in placement.steps.items()}
+
+
+def _asked(world: World, worker: WorkerSeen) -> dict[str, Wanted]:
+    """Models that a person asked to have unloaded here, or gone."""
+    asked = world.overrides.get(worker.id, {})
+    return {
+        name: state
+        for name, state in asked.items()
+        if state != Wanted.LOADED and name in world.models
+    }
 
 
 def _loads(

@@ -126,6 +126,8 @@ def _why_not_ready(facts: Facts) -> str:
 
 
 def _progressing(facts: Facts, before: ModelStatus) -> Verdict:
+    if facts.overdue and not (facts.deleted or facts.suspended):
+        return "Progressing", False, "ProgressDeadlineExceeded", facts.sentence
     if facts.loading or (facts.placed and not facts.copies) or _is_outdated(facts):
         return "Progressing", True, _progress(facts, before), facts.sentence
     if facts.deleted or facts.suspended:

@@ -18,9 +18,14 @@ def make_room(
     candidates: Sequence[Room],
     books: Books,
     wanted: Mapping[str, Goal],
+    *,
+    asked: bool = False,
 ) -> Room | None:
-    """Drop the cheapest set of copies that makes one candidate fit; None if none can."""
-    evictable = _evictable(world, model, books, wanted)
+    """Drop the cheapest set of copies that makes one candidate fit; None if none can.
+
+    `asked`: a person asked for it, so that pins and demanded models yield too.
+    """
+    evictable = _evictable(world, model, books, wanted, asked=asked)
     sets = [(room, _enough(world, model, room, evictable)) for room in candidates]
     possible = [(room, victims) for room, victims in sets if victims]
     if not possible:
@@ -35,11 +40,36 @@ def make_room(
     return room
 
 
+def free_bytes(
+    world: World,
+    model: ModelSeen,
+    need: int,
+    room: Room,
+    books: Books,
+    wanted: Mapping[str, Goal],
+) -> bool:
+    """Drop copies that nobody wants, so that `need` bytes become free for a second copy there.
+
+    Drops nothing and returns False if that would not be enough.
+    """
+    idle = dict(wanted) | {model.name: wanted[model.name]._replace(proof=True)}
+    lacking, chosen = need - room.domain.free_later, []
+    for other, name in _evictable(world, model, books, idle):
+        if lacking > 0 and name != model.name and other.domain is room.domain:
+            chosen.append((other, name))
+            lacking -= other.held(world.models[name])
+    if lacking > 0:
+        return False
+    for victim in chosen:
+        evict(world, victim, model, books)
+    return True
+
+
 def yielding_proof(rooms: Sequence[Room], wanted: Mapping[str, Goal]) -> Victim | None:
     """A proof that is on its way in one of these rooms, and holds up what is wanted there."""
     for room in rooms:
         for name in room.loading:
-            if wanted[name].proof:
+            if wanted[name].proof and name not in room.asked:
                 return room, name
     return None
 
@@ -51,15 +81,25 @@ def evict(world: World, victim: Victim, winner: ModelSeen, books: Books) -> None
 
 
 def _evictable(
-    world: World, model: ModelSeen, books: Books, wanted: Mapping[str, Goal]
+    world: World,
+    model: ModelSeen,
+    books: Books,
+    wanted: Mapping[str, Goal],
+    *,
+    asked: bool = False,
 ) -> list[Victim]:
     evictable: list[Victim] = []
     for name, holders in sorted(books.holders.items()):
         victim, goal = world.models[name], wanted[name]
-        spare = len(holders) - _protected(model, victim, books, goal, wanted[model.name])
+        protected = 0 if asked else _protected(model, victim, books, goal, wanted[model.name])
+        spare = len(holders) - protected
         if spare <= 0:
             continue
-        willing = [(room, name) for room in holders if _may_leave(victim, goal, room)]
+        willing = [
+            (room, name)
+            for room in holders
+            if name not in room.asked and _may_leave(victim, goal, room)
+        ]
         willing.sort(key=lambda each: _value(world, each, wanted))
         evictable += willing[:spare]
     return sorted(evictable, key=lambda victim: _value(world, victim, wanted))
@@ -121,6 +161,6 @@ def _enough(world: World, model: ModelSeen, room: Room, evictable: list[Victim])
 
 
 def _fits_without(world: World, model: ModelSeen, room: Room, gone: list[Victim]) -> bool:
-    freed = sum(r.need(world.models[n]) for r, n in gone if r.domain is room.domain)
+    freed = sum(r.held(world.models[n]) for r, n in gone if r.domain is room.domain)
     taken = len(room.keeping) + room.awaited - sum(r is room for r, _ in gone)
     return taken < room.slots and room.need(model) <= room.domain.free_later + freed

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from captionfleet.messages import Copy, CopyState, ModelDemand
+from captionfleet.messages import Change, Copy, CopyState, ModelDemand
 from captionfleet.resources import ModelStatus
-from captionfleet.resources.model_status import FailureStatus
+from captionfleet.resources.model_status import FailureStatus, RolloutStatus
 from captionfleet_operator.planner.matching import Refusal
 from captionfleet_operator.planner.memory import Memory
 from captionfleet_operator.planner.placement import Placement
 from captionfleet_operator.planner.proof import status_before
-from captionfleet_operator.planner.seen import ModelSeen, WorkerSeen
+from captionfleet_operator.planner.seen import ModelSeen, WorkerSeen, serves
 from captionfleet_operator.planner.sentences import steady_sentence
 from captionfleet_operator.planner.speed import rate
 from captionfleet_operator.planner.waits import Lack
@@ -71,6 +71,10 @@ class Facts(NamedTuple):
     proof: bool
     """It is loaded for the proof alone."""
     failure: FailureStatus | None
+    rollout: RolloutStatus | None
+    """A change that is on its way to the copies."""
+    overdue: bool
+    """It takes longer than spec.rollout.progressDeadlineSeconds."""
     sentence: str
 
     @property
@@ -103,6 +107,7 @@ def gather(
     speed = rate(world, memory, name)
     ready = sum(copy.state == CopyState.READY for _, copy in copies)
     placed, goal = placement.count(name), placement.goals[name]
+    rollout = rollout_status(world, placement, model, copies, status_before(memory, model).rollout)
     return Facts(
         name=name,
         generation=model.manifest.metadata.generation,
@@ -123,8 +128,44 @@ def gather(
         proven=memory.proven.get(name),
         proof=goal.proof,
         failure=_failure(world, model, copies, status_before(memory, model)),
+        rollout=rollout,
+        overdue=rollout is not None and _is_overdue(world, model, rollout),
         sentence=steady_sentence(world, model, sentence),
     )
+
+
+def rollout_status(
+    world: World,
+    placement: Placement,
+    model: ModelSeen,
+    copies: Copies,
+    before: RolloutStatus | None,
+) -> RolloutStatus | None:
+    """Begun when an old copy serves after a change, over when none does and a new one is ready."""
+    old = [
+        worker.id
+        for worker, copy in copies
+        if copy.fingerprint != model.fingerprint and serves(copy)
+    ]
+    last = before if before and before.digest == model.fingerprint else None
+    if not old:
+        new = any(
+            copy.fingerprint == model.fingerprint and copy.state == CopyState.READY
+            for _, copy in copies
+        )
+        given_up = model.stopped or not placement.count(model.name)
+        return None if new or given_up else last
+    steps = [placement.steps.get((worker, model.name)) for worker in old]
+    gap = next((step.sentence for step in steps if step and step.change == Change.REPLACE), "")
+    since = last.since if last else timestamp(world.now)
+    return RolloutStatus(
+        digest=model.fingerprint, since=since, message=gap or (last.message if last else "")
+    )
+
+
+def _is_overdue(world: World, model: ModelSeen, rollout: RolloutStatus) -> bool:
+    begun = datetime.fromisoformat(rollout.since).timestamp()
+    return world.now - begun >= model.spec.rollout.progress_deadline_seconds
 
 
 def timestamp(seconds: float) -> str:
@@ -182,7 +223,11 @@ def _failure(
             return _steady(_told(world, worker, copy), last)
     if last is None or last.fingerprint != model.fingerprint:
         return None
-    return None if any(copy.state == CopyState.READY for _, copy in copies) else last
+    healed = any(
+        copy.state == CopyState.READY and copy.fingerprint == model.fingerprint
+        for _, copy in copies
+    )
+    return None if healed else last
 
 
 def _told(world: World, worker: WorkerSeen, copy: Copy) -> FailureStatus:

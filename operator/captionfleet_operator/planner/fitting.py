@@ -1,6 +1,6 @@
 """Who may run where, and how much memory it takes."""
 
-from captionfleet.messages import CopyState
+from captionfleet.messages import Copy, CopyState, Wanted
 from captionfleet.resources.model import Device
 from captionfleet_operator.planner.memory import Memory
 from captionfleet_operator.planner.own_code import has_code
@@ -22,6 +22,16 @@ def pools_for(world: World, model: ModelSeen) -> tuple[PoolSeen, ...]:
 
 
 def worker_takes(world: World, model: ModelSeen, worker: WorkerSeen) -> bool:
+    """It could run it, and nobody asked to keep it away from there."""
+    return could_take(world, model, worker) and not kept_away(world, model, worker)
+
+
+def kept_away(world: World, model: ModelSeen, worker: WorkerSeen) -> bool:
+    """A person asked this worker not to load it."""
+    return world.override(worker.id, model.name) in (Wanted.CACHED, Wanted.ABSENT)
+
+
+def could_take(world: World, model: ModelSeen, worker: WorkerSeen) -> bool:
     """It has the device and, if the model names code that it does not bring, that code."""
     return takes_but_for_code(world, model, worker) and has_code(model, worker)
 
@@ -53,9 +63,33 @@ def needed_bytes(world: World, memory: Memory, model: ModelSeen, worker: WorkerS
         return stated
     if remembered := status_before(memory, model).performance.memory_bytes:
         return remembered
-    if model.weight_bytes is not None:
-        return int(model.weight_bytes * _WEIGHTS_FACTOR) + _ENGINE_BYTES
-    return None
+    return estimated_bytes(model)
+
+
+def successor_bytes(
+    world: World, memory: Memory, model: ModelSeen, worker: WorkerSeen, old: Copy
+) -> int | None:
+    """Memory of a copy of the present spec beside `old`, which is made from an earlier one."""
+    device = worker.heartbeat.device
+    measured = [
+        copy.memory_bytes
+        for other, copy in world.copies_of(model.name, CopyState.READY)
+        if copy.fingerprint == model.fingerprint and copy.memory_bytes
+        if other.heartbeat.device == device
+    ]
+    if measured:
+        return max(measured)
+    if stated := model.spec.requirements.bytes_on(device):
+        return stated
+    # The change may have brought other weights: the larger of both guesses keeps the old one safe.
+    return max(old.memory_bytes or 0, estimated_bytes(model) or 0) or None
+
+
+def estimated_bytes(model: ModelSeen) -> int | None:
+    """By the size of its weights; None where nobody could look."""
+    if model.weight_bytes is None:
+        return None
+    return int(model.weight_bytes * _WEIGHTS_FACTOR) + _ENGINE_BYTES
 
 
 def gigabytes(size: int) -> str:

@@ -31,6 +31,7 @@ def model_status(
         cached_on=list(facts.cached_on[:LONGEST_LIST]),
         performance=_performance(facts, before.performance),
         last_failure=facts.failure,
+        rollout=facts.rollout,
         conditions=model_conditions(facts, before, now),
     )
 
@@ -62,6 +63,8 @@ def _phase(facts: Facts) -> ModelPhase:
         return ModelPhase.SUSPENDED
     if facts.loaded:
         return _phase_of_loaded(facts)
+    if facts.rollout and facts.loading:
+        return ModelPhase.UPDATING
     if facts.in_state(CopyState.LOADING):
         return ModelPhase.LOADING
     if facts.in_state(CopyState.DOWNLOADING):
@@ -74,9 +77,9 @@ def _phase(facts: Facts) -> ModelPhase:
 
 
 def _phase_of_loaded(facts: Facts) -> ModelPhase:
-    if not facts.up_to_date:
-        return ModelPhase.UPDATING
-    return ModelPhase.DEGRADED if facts.in_state(CopyState.FAILED) else ModelPhase.READY
+    if facts.failure:
+        return ModelPhase.DEGRADED
+    return ModelPhase.UPDATING if facts.rollout or not facts.up_to_date else ModelPhase.READY
 
 
 def _revision(facts: Facts, before: RevisionStatus) -> RevisionStatus:

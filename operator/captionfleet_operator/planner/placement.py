@@ -6,15 +6,24 @@ from functools import cached_property
 
 from captionfleet.resources.pool import AutoscalingMode
 from captionfleet_operator.planner.eviction import evict, make_room, yielding_proof
-from captionfleet_operator.planner.fitting import takes_but_for_code, worker_takes
+from captionfleet_operator.planner.fitting import kept_away, takes_but_for_code, worker_takes
 from captionfleet_operator.planner.goals import Goal, goals, waiting_since
 from captionfleet_operator.planner.memory import Memory
+from captionfleet_operator.planner.overriding import NotYet, serve_overrides
 from captionfleet_operator.planner.own_code import code_missing, has_code, was_missing
 from captionfleet_operator.planner.proof import PROOF_PATIENCE_SECONDS
 from captionfleet_operator.planner.retention import let_go, move_failed
+from captionfleet_operator.planner.rollout import Steps, roll_out
 from captionfleet_operator.planner.rooms import Books, Room, open_books
 from captionfleet_operator.planner.seen import ModelSeen, PoolSeen
-from captionfleet_operator.planner.waits import Lack, Wait, does_not_fit, turn_to_load
+from captionfleet_operator.planner.waits import (
+    Lack,
+    Wait,
+    does_not_fit,
+    kept_away_from,
+    turn_to_load,
+    wait_for_leavers,
+)
 from captionfleet_operator.planner.world import World
 
 _PROOF = 1_000_000
@@ -29,6 +38,10 @@ class Placement:
     waits: Mapping[str, Wait]
     avoided: Mapping[tuple[str, str], float]
     waiting_since: Mapping[str, float]
+    overrides: Mapping[tuple[str, str], NotYet]
+    """(worker, model) -> why what a person asked to have loaded there is not on its way."""
+    steps: Steps
+    """(worker, model) -> what becomes of an old copy that serves."""
     books: Books = field(repr=False)
 
     def count(self, model: str) -> int:
@@ -56,14 +69,16 @@ class Placement:
             return holders[0].pool.name
         wait = self.waits.get(model)
         # A worker that lacks the code is none to be kept for the proof.
-        return wait.pool if wait and wait.lack != Lack.CODE else None
+        return wait.pool if wait and wait.lack not in (Lack.CODE, Lack.KEPT_AWAY) else None
 
 
 def place(world: World, memory: Memory) -> Placement:
-    """Keep what may stay, then serve pins, first copies for waiting tasks, more, and proofs."""
+    """Keep what may stay, and change it; then serve overrides, pins, first copies, more, proofs."""
     wanted = goals(world, memory)
     books = open_books(world, memory)
     let_go(world, books, wanted)
+    overrides = serve_overrides(world, books, wanted)
+    steps = roll_out(world, memory, books, wanted)
     placing = _Placing(world, memory, books, wanted, move_failed(world, memory, books))
     for name, tier in _order(world, wanted, books):
         placing.serve(world.models[name], tier)
@@ -73,6 +88,8 @@ def place(world: World, memory: Memory) -> Placement:
         waits=placing.waits,
         avoided=placing.avoided,
         waiting_since=waiting_since(world, memory, wanted),
+        overrides=overrides,
+        steps=steps,
         books=books,
     )
 
@@ -139,7 +156,7 @@ class _Placing:
                 now[0].promise(model)
             return None
         if not rooms:
-            return self._no_worker(model)
+            return self._kept_away(model) or self._no_worker(model)
         if proof := yielding_proof(now, self.wanted):
             evict(self.world, proof, model, self.books)
             proof[0].keep(model)
@@ -159,6 +176,8 @@ class _Placing:
             for room in (self.idle if self._is_patient(model) else self.quiet)
             if worker_takes(self.world, model, room.worker)
         ]
+        if not idle and (away := self._kept_away_everywhere(model)):
+            return away
         if not idle:
             pool = min(pools)
             return Wait(Lack.LOAD_SLOT, f"other models come first in pool {pool}", pool)
@@ -210,12 +229,7 @@ class _Placing:
         if room is None:
             return does_not_fit(model, rooms)
         room.promise(model)
-        sharing = [other for other in self.books.rooms if other.domain is room.domain]
-        leaving = sorted({name for other in sharing for name in other.leaving})
-        sentence = (
-            f"waiting for {', '.join(leaving) or 'a copy'} to unload before it loads on {room.id}"
-        )
-        return Wait(Lack.LEAVERS, sentence, room.pool.name)
+        return Wait(Lack.LEAVERS, wait_for_leavers(self.books, room), room.pool.name)
 
     def _by_cost(self, rooms: Sequence[Room], model: ModelSeen) -> list[Room]:
         """The cheapest room comes first."""
@@ -231,6 +245,15 @@ class _Placing:
             -room.domain.free,
             room.id,
         )
+
+    def _kept_away_everywhere(self, model: ModelSeen) -> Wait | None:
+        """Every worker that could take it was asked not to."""
+        return None if self.books.open_to(self.world, model) else self._kept_away(model)
+
+    def _kept_away(self, model: ModelSeen) -> Wait | None:
+        """It has no worker because a person said so. Another one would be free to take it."""
+        away = [room for room in self.books.rooms if kept_away(self.world, model, room.worker)]
+        return kept_away_from(model, away) if away else None
 
     def _no_worker(self, model: ModelSeen) -> Wait | None:
         """The pool that is likeliest to have a worker soon. A failed proof brings none."""

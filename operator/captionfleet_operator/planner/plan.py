@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from captionfleet.messages import Wanted
+from captionfleet.messages import Change, OverrideState, Wanted
 from captionfleet.resources import ModelStatus, PoolStatus
-from captionfleet_operator.planner.assignments import assignments, loads
+from captionfleet_operator.planner.assignments import assignments, changes, loads
 from captionfleet_operator.planner.facts import Facts, gather, timestamp
 from captionfleet_operator.planner.memory import Memory
 from captionfleet_operator.planner.model_status import model_status
 from captionfleet_operator.planner.need import NO_WORK, pool_works
+from captionfleet_operator.planner.override_states import override_states
 from captionfleet_operator.planner.placement import Placement, place
 from captionfleet_operator.planner.pool_status import pool_status
 from captionfleet_operator.planner.proof import proven, status_before
@@ -35,6 +36,10 @@ class Plan:
     """Workers of ours to drain because their pool is gone."""
     assignments: Mapping[str, Mapping[str, Wanted]] = field(default_factory=dict)
     """Worker -> model -> wanted state."""
+    changes: Mapping[tuple[str, str], Change] = field(default_factory=dict)
+    """(worker, model) -> what becomes of an old copy that serves."""
+    overrides: Mapping[str, Mapping[str, OverrideState]] = field(default_factory=dict)
+    """Worker -> model -> what became of what a person asked there."""
     evictions: tuple[Eviction, ...] = ()
     """Copies that were told to go in this turn, so that another model gets their place."""
     model_statuses: Mapping[str, ModelStatus] = field(default_factory=dict)
@@ -98,6 +103,8 @@ def _settled(
     decided = replace(
         decided,
         assignments=assignments(world, loaded),
+        changes=changes(world, placement),
+        overrides=override_states(world, known, placement),
         evictions=tuple(placement.books.evictions),
         orphans=tuple(sorted(w for w, gone in world.orphans.items() if gone > ORPHAN_SECONDS)),
         model_statuses={name: _status(world, known, each) for name, each in facts.items()},

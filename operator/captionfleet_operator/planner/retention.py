@@ -50,7 +50,7 @@ def _failing(rooms: Sequence[Room]) -> list[tuple[str, Room]]:
         (name, room)
         for room in rooms
         for name, copy in room.worker.copies.items()
-        if copy.state == CopyState.FAILED and name in room.keeping
+        if copy.state == CopyState.FAILED and name in room.keeping and name not in room.asked
     ]
     return sorted(failing, key=lambda each: (each[0], each[1].id))
 
@@ -65,7 +65,9 @@ def _leavers(model: ModelSeen, holders: list[Room], goal: Goal) -> Iterator[Room
     ready = sum(_is(room.copy(name), CopyState.READY) for room in holders)
     for room in sorted(holders, key=lambda room: _ease(room.copy(name))):
         copy = room.copy(name)
-        if copy is None:
+        if name in room.asked:
+            goes = False
+        elif copy is None:
             goes = left > goal.copies
         elif copy.state == CopyState.FAILED:
             goes = goal.copies == 0 or ready >= goal.copies

@@ -6,8 +6,14 @@ A Room is one worker; rooms that share memory share a Domain.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from captionfleet.messages import Copy, CopyState
-from captionfleet_operator.planner.fitting import GUESSED_BYTES, needed_bytes, worker_takes
+from captionfleet.messages import Copy, CopyState, Wanted
+from captionfleet_operator.planner.fitting import (
+    GUESSED_BYTES,
+    could_take,
+    needed_bytes,
+    successor_bytes,
+    worker_takes,
+)
 from captionfleet_operator.planner.memory import Memory
 from captionfleet_operator.planner.seen import ModelSeen, PoolSeen, WorkerSeen
 from captionfleet_operator.planner.world import World
@@ -46,6 +52,10 @@ class Room:
     """Model -> rooms that keep it; one book for all rooms."""
     keeping: set[str] = field(default_factory=set)
     leaving: set[str] = field(default_factory=set)
+    asked: frozenset[str] = frozenset()
+    """Models that a person asked to have loaded here, and that could be."""
+    gone: set[str] = field(default_factory=set)
+    """Models that leave for what a person asked: nobody takes them back."""
     awaited: int = 0
     """Models promised a place here that cannot start loading yet."""
     loads: int = 0
@@ -58,6 +68,16 @@ class Room:
     def copy(self, model: str) -> Copy | None:
         return self.worker.copies.get(model)
 
+    def successor_need(self, model: ModelSeen, old: Copy) -> int:
+        """Memory of a copy of the present spec while `old` is still there."""
+        known = successor_bytes(self.world, self.memory, model, self.worker, old)
+        return GUESSED_BYTES if known is None else known
+
+    def load_beside(self, need: int) -> None:
+        """Count a successor that begins to load while the old copy goes on."""
+        self.domain.taken += need
+        self.loads += 1
+
     def need(self, model: ModelSeen) -> int:
         known = needed_bytes(self.world, self.memory, model, self.worker)
         # A mere guess must not bar a small machine for ever: the model may have all of it.
@@ -67,24 +87,40 @@ class Room:
         name = model.name
         if name in self.leaving:
             self.leaving.discard(name)
-            self.domain.leaving -= self.need(model)
+            self.domain.leaving -= self.held(model)
         else:
             self.domain.taken += self.need(model)
         self.keeping.add(name)
         self.holders.setdefault(name, []).append(self)
-        self.loads += on_its_way(self.copy(name))
+        self.loads += self._on_their_way(name)
 
     def drop(self, model: ModelSeen) -> None:
         """Stop keeping it. What is there occupies memory until it is gone."""
         name = model.name
         self.keeping.discard(name)
         self.holders[name].remove(self)
-        self.loads -= on_its_way(self.copy(name))
+        self.loads -= self._on_their_way(name)
         if occupies(self.copy(name)):
             self.leaving.add(name)
-            self.domain.leaving += self.need(model)
+            self.domain.leaving += self.held(model)
         else:
             self.domain.taken -= self.need(model)
+
+    def _on_their_way(self, model: str) -> int:
+        copy = self.copy(model)
+        beside = copy.beside if copy else None
+        return on_its_way(copy) + (beside is not None and on_its_way(beside))
+
+    def _beside(self, model: ModelSeen) -> int:
+        """Bytes of a successor beside its copy: those of a predecessor are on their way out."""
+        copy = self.copy(model.name)
+        if copy is None or copy.beside is None or copy.beside.state == CopyState.UNLOADING:
+            return 0
+        return beside_bytes(self.world, self.memory, model, self.worker, copy)
+
+    def held(self, model: ModelSeen) -> int:
+        """Bytes that leave with it: a successor beside it included."""
+        return self.need(model) + self._beside(model)
 
     def promise(self, model: ModelSeen) -> None:
         """Hold a place, so that nobody later in order takes it."""
@@ -109,7 +145,7 @@ class Room:
 
     @property
     def loading(self) -> list[str]:
-        return sorted(name for name in self.keeping if on_its_way(self.copy(name)))
+        return sorted(name for name in self.keeping if self._on_their_way(name))
 
     @property
     def may_load(self) -> bool:
@@ -145,6 +181,7 @@ class Books:
             for room in self.rooms
             if room.pool.name in names
             and model.name not in room.keeping
+            and model.name not in room.gone
             and worker_takes(world, model, room.worker)
         ]
 
@@ -158,6 +195,17 @@ def occupies(copy: Copy | None) -> bool:
     return copy is not None and copy.state != CopyState.FAILED
 
 
+def beside_bytes(
+    world: World, memory: Memory, model: ModelSeen, worker: WorkerSeen, copy: Copy
+) -> int:
+    """Memory of what stands beside a copy; 0 if nothing does."""
+    other = copy.beside
+    if other is None or not occupies(other):
+        return 0
+    known = other.memory_bytes or successor_bytes(world, memory, model, worker, copy)
+    return known or GUESSED_BYTES
+
+
 def open_books(world: World, memory: Memory) -> Books:
     """A room per open worker, keeping what it was told to keep; unknown workers are adopted."""
     domains = _domains(world)
@@ -168,11 +216,15 @@ def open_books(world: World, memory: Memory) -> Books:
         if pool is None or pool.stopped or not worker.open:
             _occupy(world, memory, worker, domain)
             continue
-        room = Room(world, memory, worker, pool, domain, books.holders)
+        asked = _asked(world, worker)
+        room = Room(world, memory, worker, pool, domain, books.holders, asked=asked)
         kept = {name for name in told(memory, worker) if name in world.models}
         for name in sorted(kept.union(name for name in worker.copies if name in world.models)):
             model = world.models[name]
-            if name in kept or occupies(worker.copies.get(name)):
+            copy = worker.copies.get(name)
+            if copy and copy.beside:
+                _occupy_beside(world, memory, worker, model, copy, domain)
+            if name in kept or occupies(copy):
                 room.keep(model)
             if name in room.keeping and name not in kept:
                 room.drop(model)
@@ -180,6 +232,19 @@ def open_books(world: World, memory: Memory) -> Books:
     for worker in world.by_id:
         _occupy_strangers(world, worker, domains[worker.memory_domain])
     return books
+
+
+def _asked(world: World, worker: WorkerSeen) -> frozenset[str]:
+    if worker.id not in world.overrides:
+        return frozenset()
+    return frozenset(
+        name
+        for name, state in world.overrides[worker.id].items()
+        if state == Wanted.LOADED
+        and (model := world.models.get(name))
+        and not model.stopped
+        and could_take(world, model, worker)
+    )
 
 
 def told(memory: Memory, worker: WorkerSeen) -> frozenset[str]:
@@ -201,7 +266,9 @@ def _domain(pools: Mapping[str, PoolSeen], workers: Iterable[WorkerSeen]) -> Dom
     beats = [worker.heartbeat for worker in workers]
     headroom = max(_headroom(pools.get(beat.pool)) for beat in beats)
     total = min(beat.memory_total for beat in beats)
-    copies = sum(copy.memory_bytes or 0 for beat in beats for copy in beat.copies)
+    copies = sum(
+        each.memory_bytes or 0 for beat in beats for copy in beat.copies for each in copy.both
+    )
     others = max(0, max(beat.memory_used for beat in beats) - copies)
     return Domain(usable=total * (100 - headroom) // 100 - others)
 
@@ -218,6 +285,17 @@ def _occupy(world: World, memory: Memory, worker: WorkerSeen, domain: Domain) ->
             size = needed_bytes(world, memory, model, worker) or GUESSED_BYTES
             domain.taken += size
             domain.leaving += size if worker.draining else 0
+        if model and copy.beside:
+            _occupy_beside(world, memory, worker, model, copy, domain)
+
+
+def _occupy_beside(
+    world: World, memory: Memory, worker: WorkerSeen, model: ModelSeen, copy: Copy, domain: Domain
+) -> None:
+    size = beside_bytes(world, memory, model, worker, copy)
+    domain.taken += size
+    if copy.beside and copy.beside.state == CopyState.UNLOADING:
+        domain.leaving += size
 
 
 def _occupy_strangers(world: World, worker: WorkerSeen, domain: Domain) -> None:

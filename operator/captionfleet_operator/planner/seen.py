@@ -162,6 +162,13 @@ class WorkerSeen:
         return f"{beat.host}/{beat.device_name}" if beat.device == "GPU" else beat.host
 
 
+def serves(copy: Copy) -> bool:
+    """It has passed its smoke test, and captions or will again once its engine is back."""
+    return copy.state == CopyState.READY or (
+        copy.state == CopyState.LOADING and copy.revision is not None
+    )
+
+
 def at_work(copy: Copy) -> bool:
     """It had work within the last second. Between two batches a copy is not idle."""
     return copy.state == CopyState.READY and copy.idle_seconds < 1

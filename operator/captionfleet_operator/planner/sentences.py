@@ -26,7 +26,7 @@ def model_sentence(world: World, memory: Memory, placement: Placement, model: Mo
         return f"its queue could not be declared: {model.queue_trouble}"
     copies = world.copies_of(model.name)
     if ready := [each for each in copies if each[1].state == CopyState.READY]:
-        return _ready(model, ready)
+        return _ready(model, ready) + _rollout(memory, placement, model, ready)
     if not world.settled:
         return world.broker_trouble or "the operator has just connected and listens before it acts"
     for state, tell in (
@@ -35,11 +35,19 @@ def model_sentence(world: World, memory: Memory, placement: Placement, model: Mo
         (CopyState.FAILED, _failed),
     ):
         if found := next((each for each in copies if each[1].state == state), None):
-            return tell(memory, model, *found)
+            return tell(memory, model, *found) + _gap(memory, model)
     if copies:
         again = "when its place is free" if world.total(model.name) else "when pictures wait"
         return f"unloading on {copies[0][0].id}; it loads again {again}"
     return _not_there(world, memory, placement, model)
+
+
+def copy_sentence(memory: Memory, model: ModelSeen, worker: WorkerSeen, copy: Copy) -> str:
+    """How far one copy is that is not ready."""
+    tell = {CopyState.DOWNLOADING: _downloading, CopyState.FAILED: _failed}
+    if copy.state == CopyState.UNLOADING:
+        return f"unloading on {worker.id}"
+    return tell.get(copy.state, _loading)(memory, model, worker, copy)
 
 
 def steady_sentence(world: World, model: ModelSeen, sentence: str) -> str:
@@ -80,6 +88,30 @@ def _ready(model: ModelSeen, ready: list[tuple[WorkerSeen, Copy]]) -> str:
     speed = f", {short(min(medians))} s per picture" if medians else ""
     old = all(copy.fingerprint != model.fingerprint for _, copy in ready)
     return f"ready on {workers}{speed}" + (", with the spec before the last change" if old else "")
+
+
+def _rollout(
+    memory: Memory,
+    placement: Placement,
+    model: ModelSeen,
+    ready: list[tuple[WorkerSeen, Copy]],
+) -> str:
+    """How far the changed spec is, while copies of an earlier one go on."""
+    for worker, copy in ready:
+        new = copy.beside
+        if new and new.fingerprint == model.fingerprint and new.state != CopyState.UNLOADING:
+            return f"; the changed one is {copy_sentence(memory, model, worker, new)}"
+    steps = [placement.steps.get((worker.id, model.name)) for worker, _ in ready]
+    told = next((step for step in steps if step and step.sentence), None)
+    begins = any(step for step in steps)
+    return f"; {told.sentence}" if told else "; the changed one is about to load" if begins else ""
+
+
+def _gap(memory: Memory, model: ModelSeen) -> str:
+    """Why nothing serves while a changed spec loads."""
+    rollout = status_before(memory, model).rollout
+    current = rollout is not None and rollout.digest == model.fingerprint
+    return f" ({rollout.message})" if rollout and current and rollout.message else ""
 
 
 def _loading(memory: Memory, model: ModelSeen, worker: WorkerSeen, copy: Copy) -> str:

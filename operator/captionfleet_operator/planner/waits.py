@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from captionfleet_operator.planner.fitting import gigabytes
-from captionfleet_operator.planner.rooms import Room
+from captionfleet_operator.planner.matching import first
+from captionfleet_operator.planner.rooms import Books, Room
 from captionfleet_operator.planner.seen import ModelSeen
 
 
@@ -18,6 +19,7 @@ class Lack(Enum):
     MEMORY = "InsufficientMemory"
     SLOTS = "TooManyModels"
     CODE = "CodeMissing"
+    KEPT_AWAY = "KeptAway"
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,26 @@ class Wait:
 
 def turn_to_load(room: Room) -> Wait:
     """It fits, and will load once others have."""
-    first = ", ".join(room.loading) or "another"
-    sentence = f"waiting for its turn to load on {room.id}: {first} loads there first"
+    loading = ", ".join(room.loading) or "another"
+    sentence = f"waiting for its turn to load on {room.id}: {loading} loads there first"
     return Wait(Lack.LOAD_SLOT, sentence, room.pool.name)
+
+
+def kept_away_from(model: ModelSeen, rooms: Sequence[Room]) -> Wait:
+    """A person asked these workers not to load it."""
+    workers = [room.id for room in rooms]
+    sentence = (
+        f"kept away from {first(workers, ', ')} by an override: release it there "
+        f"(captionfleet release {model.name} --worker {workers[0]}), or wait for another worker"
+    )
+    return Wait(Lack.KEPT_AWAY, sentence, rooms[0].pool.name, one_more_helps=True)
+
+
+def wait_for_leavers(books: Books, room: Room) -> str:
+    """It will have its place once others have left."""
+    sharing = [other for other in books.rooms if other.domain is room.domain]
+    leaving = sorted({name for other in sharing for name in other.leaving})
+    return f"waiting for {', '.join(leaving) or 'a copy'} to unload before it loads on {room.id}"
 
 
 def does_not_fit(model: ModelSeen, rooms: Sequence[Room]) -> Wait:

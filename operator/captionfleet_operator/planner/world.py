@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from captionfleet.messages import Copy, CopyState, ModelDemand
+from captionfleet.messages import Copy, CopyState, ModelDemand, Wanted
 from captionfleet_operator.planner.matching import Takers, takers
 from captionfleet_operator.planner.seen import ModelSeen, PoolSeen, WorkerSeen
 
@@ -25,6 +25,8 @@ class World:
     demand: Mapping[str, ModelDemand] = field(default_factory=dict)
     demand_fresh: bool = True
     """False when an api has been silent: what is not demanded may only be unknown."""
+    overrides: Mapping[str, Mapping[str, Wanted]] = field(default_factory=dict)
+    """Worker -> model -> what a person asked of it there, oldest first."""
     kubernetes: bool = False
     """Workers are pods, which can mount claims; else they are processes of this machine."""
     broker_trouble: str = ""
@@ -34,6 +36,11 @@ class World:
         """Tasks of a model that wait or are being worked on."""
         demand = self.demand.get(model)
         return demand.total if demand else 0
+
+    def override(self, worker: str, model: str) -> Wanted | None:
+        """What a person asked of the worker about the model."""
+        asked = self.overrides.get(worker)
+        return asked.get(model) if asked else None
 
     def copies_of(self, model: str, *states: CopyState) -> Sequence[tuple[WorkerSeen, Copy]]:
         """Copies on fresh workers in one of these states (all, if none is named), by worker id."""
@@ -71,7 +78,7 @@ class World:
         found: dict[str, list[tuple[WorkerSeen, Copy]]] = {}
         for worker in self.by_id:
             for name, copy in worker.copies.items() if worker.fresh else ():
-                found.setdefault(name, []).append((worker, copy))
+                found.setdefault(name, []).extend((worker, each) for each in copy.both)
         return found
 
     @cached_property
