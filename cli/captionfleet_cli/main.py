@@ -12,7 +12,7 @@ from captionfleet_cli.logs import logs
 from captionfleet_cli.resources import delete, describe, get
 from captionfleet_cli.results.command import results
 from captionfleet_cli.submit.command import submit
-from captionfleet_cli.trial import test
+from captionfleet_cli.trial.command import test
 from captionfleet_cli.trouble import Exit, Trouble
 from captionfleet_cli.up.command import up
 from captionfleet_cli.upload import upload

@@ -4,6 +4,7 @@ Knows no model library; a Captioner does the captioning.
 """
 
 import gc
+import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,10 @@ from captionfleet_worker.engine.generation import (
 from captionfleet_worker.engine.pictures import BadPicture, open_pictures
 from captionfleet_worker.engine.protocol import Answer, Shot
 
+log = logging.getLogger(__name__)
+
+IN_PARTS = "captioned in smaller parts after a failed batch of"
+"""In the log: every picture may have its caption, and yet the model's batches do not work."""
 _LONGEST_CAPTION = 65_536
 _LONGEST_MESSAGE = 2_000
 
@@ -188,6 +193,7 @@ class Answering:
             return outcome
         if count == 1:
             return [Answer.failed(outcome.code, outcome.message)]
+        log.warning("%s %d: %s", IN_PARTS, count, outcome.message)
         if outcome.code != "out_of_memory":
             return self._in_parts(part, 1)
         _free_memory()
