@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -59,7 +59,13 @@ class WorkerProcess:
 
     @property
     def engines(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children()
+        """Its children, and those of its fork-server."""
+        engines: list[psutil.Process] = []
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                forks = any("forkserver" in part for part in child.cmdline())
+                engines += child.children() if forks else [child]
+        return engines
 
     @property
     def ended(self) -> int | None:

@@ -5,10 +5,8 @@ Imports neither torch nor transformers. What the child does is in `engine/`.
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +27,9 @@ from captionfleet_worker.engine.protocol import (
     read_frame,
 )
 from captionfleet_worker.engine_log import EngineLog
-from captionfleet_worker.engine_room import leave_room, make_room, room_environment
+from captionfleet_worker.engine_room import leave_room, make_room
+from captionfleet_worker.launching import Child, Launch, launch_alone
+from captionfleet_worker.memory_of import resident_memory
 from captionfleet_worker.process_tree import end_leftovers, end_tree
 from captionfleet_worker.runs import NotBegun, Run, Runs
 
@@ -47,12 +47,10 @@ __all__ = [
 
 log = structlog.get_logger()
 
+_POLITE_SECONDS = 5.0
 _LAST_WORD_SECONDS = 0.2
 """For what it said just before it ended to be read."""
-_POLITE_SECONDS = 5.0
 _GONE = (asyncio.IncompleteReadError, ConnectionError)
-_KEPT_SETTINGS = {"CAPTIONFLEET_FAULT"}
-"""Of our own settings, those an engine may see: model code has no use for addresses and tokens."""
 
 
 class EngineDied(Exception):
@@ -82,6 +80,18 @@ class Loaded:
     load_seconds: float
     """Seconds from start() until it could caption, without the time of downloads."""
     max_batch_size: int
+    uses_torch: bool = False
+    """Its process has torch."""
+
+
+@dataclass(frozen=True)
+class Unloaded:
+    """What an engine tells last."""
+
+    problem: str | None
+    """Why unload() failed, in words."""
+    memory_bytes: int
+    """Main memory that is left in its process, which then ends and returns that too."""
 
 
 class EngineProcess:
@@ -90,13 +100,15 @@ class EngineProcess:
     def __init__(
         self,
         order: EngineOrder,
-        process: asyncio.subprocess.Process,
+        process: Child,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         room: Path,
         log: EngineLog,
     ) -> None:
         self.loaded: Loaded
+        self.unloaded: Unloaded | None = None
+        """Once stop() has let it unload; None if it ended otherwise."""
         self.pid = process.pid
         self._order = order
         self._process = process
@@ -105,8 +117,8 @@ class EngineProcess:
         self._room = room
         self._log = log
         self._runs = Runs(order.spec.inference.timeout_seconds, self._late)
-        self._watching = asyncio.create_task(self._watch())
         self._listening: asyncio.Task[None] | None = None
+        self._watching = asyncio.create_task(self._watch())
         self._ending: asyncio.Task[None] | None = None
         self._timeout: EngineTimeout | None = None
         self._device_memory: int | None = None
@@ -114,17 +126,21 @@ class EngineProcess:
 
     @classmethod
     async def start(
-        cls, order: EngineOrder, progress: Callable[[str, str], None]
+        cls,
+        order: EngineOrder,
+        progress: Callable[[str, str], None],
+        launch: Launch = launch_alone,
     ) -> "EngineProcess":
-        """Spawn an engine, load the model, smoke-test it. Raises LoadFailed; leaves no process.
+        """Launch an engine, load the model, smoke-test it. Raises LoadFailed; leaves no process.
 
         `progress(phase, sentence)` is called with phase "downloading" or "loading". Loading and
         smoke test are bounded by spec.acceptance.timeoutSeconds, which a download does not use up.
         """
         progress("loading", "starting the engine")
-        engine = await _spawn(order)
+        clock = _LoadClock()
+        engine = await _spawn(order, launch)
         try:
-            engine.loaded = await engine._load(progress)
+            engine.loaded = await engine._load(progress, clock)
         except BaseException:
             await engine._kill()
             raise
@@ -165,7 +181,7 @@ class EngineProcess:
             return self._device_memory
         # A process that just ended has no figures: the last ones stand.
         with contextlib.suppress(OSError, ProcessLookupError):
-            self._last_memory = _proportional_memory(self.pid)
+            self._last_memory = resident_memory(self.pid)
         return self._last_memory
 
     async def stop(self) -> None:
@@ -179,8 +195,7 @@ class EngineProcess:
         if self._listening:
             await asyncio.wait({self._listening})
 
-    async def _load(self, progress: Callable[[str, str], None]) -> Loaded:
-        clock = _LoadClock()
+    async def _load(self, progress: Callable[[str, str], None], clock: "_LoadClock") -> Loaded:
         limit = self._order.spec.acceptance.timeout_seconds
         try:
             await self._send({"do": "load", **self._order.to_header()})
@@ -213,6 +228,7 @@ class EngineProcess:
             memory_bytes=self.memory_bytes(),
             load_seconds=seconds,
             max_batch_size=self._order.spec.batching.max_batch_size,
+            uses_torch=said["uses_torch"],
         )
 
     async def _send(self, header: Header, body: bytes = b"") -> None:
@@ -226,6 +242,8 @@ class EngineProcess:
                 said, _ = await read_frame(self._reader)
                 if said["say"] == "begun":
                     self._runs.begun(said["run"])
+                elif said["say"] == "unloaded":
+                    self._hear_unloaded(Unloaded(said["problem"], said["memory"]))
                 else:
                     self._device_memory = said["device_memory"]
                     answers = [Answer(**answer) for answer in said["answers"]]
@@ -236,14 +254,19 @@ class EngineProcess:
             died = await self._died()
             self._runs.end(self._timeout or died)
 
-    def _late(self, run: Run) -> None:
-        self._ending = asyncio.create_task(self._end_late(run))
+    def _hear_unloaded(self, unloaded: Unloaded) -> None:
+        self.unloaded = unloaded
+        if unloaded.problem:
+            log.warning("unload failed", model=self._order.model, why=unloaded.problem)
 
     async def _watch(self) -> None:
         """Processes that it left behind may hold its connection: its own end ends that."""
         await self._process.wait()
         await asyncio.sleep(_LAST_WORD_SECONDS)
         self._writer.close()
+
+    def _late(self, run: Run) -> None:
+        self._ending = asyncio.create_task(self._end_late(run))
 
     async def _end_late(self, run: Run) -> None:
         place = await self._place()
@@ -315,7 +338,7 @@ class _LoadClock:
         return None if self._since is None else limit - self.spent()
 
 
-async def _spawn(order: EngineOrder) -> EngineProcess:
+async def _spawn(order: EngineOrder, launch: Launch) -> EngineProcess:
     try:
         room = make_room(order.rooms, order.model)
         log = await EngineLog.open(order.log_file)
@@ -327,53 +350,18 @@ async def _spawn(order: EngineOrder) -> EngineProcess:
             retriable=True,
         ) from None
     try:
-        return await _spawn_in(room, order, log)
+        return await _spawn_in(room, order, log, launch)
     except BaseException:
         await log.end()
         leave_room(room)
         raise
 
 
-async def _spawn_in(room: Path, order: EngineOrder, log: EngineLog) -> EngineProcess:
+async def _spawn_in(
+    room: Path, order: EngineOrder, log: EngineLog, launch: Launch
+) -> EngineProcess:
     ours, theirs = socket.socketpair()
     with theirs, log.opened() as output:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "captionfleet_worker.engine",
-            str(theirs.fileno()), str(os.getpid()), str(room),
-            stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output,
-            pass_fds=(theirs.fileno(),), start_new_session=True,
-            env=engine_environment(order, os.environ) | room_environment(room, os.environ),
-        )  # fmt: skip
+        process = await launch(order, room, theirs.fileno(), output)
     reader, writer = await asyncio.open_unix_connection(sock=ours)
     return EngineProcess(order, process, reader, writer, room, log)
-
-
-def engine_environment(order: EngineOrder, inherited: Mapping[str, str]) -> dict[str, str]:
-    """The environment of an engine: the agent's, without its credentials, with quiet libraries."""
-    kept = {
-        name: value
-        for name, value in inherited.items()
-        if name in _KEPT_SETTINGS
-        or not (name.startswith("CAPTIONFLEET_") or name == "RABBITMQ_URL")
-    }
-    if order.offline:
-        kept["HF_HUB_OFFLINE"] = "1"
-    if order.cache:  # what downloads keep for the next one can be large, and HOME small
-        kept.setdefault("HF_XET_CACHE", str(order.cache / "xet"))
-    return kept | {
-        # Threads that spin while they wait slow down every other engine of the machine.
-        "OMP_NUM_THREADS": str(order.threads),
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "TOKENIZERS_PARALLELISM": "false",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONFAULTHANDLER": "1",
-    }
-
-
-def _proportional_memory(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0

@@ -15,8 +15,10 @@ from captionfleet.lifeline import on_lifeline_cut
 from captionfleet.logs import configure_logging
 from captionfleet_worker.agent import Agent
 from captionfleet_worker.device import NoGPU, find_device
-from captionfleet_worker.engine_process import EngineProcess
+from captionfleet_worker.engine_process import EngineOrder, EngineProcess
 from captionfleet_worker.engine_room import usable_home
+from captionfleet_worker.launching import Launcher
+from captionfleet_worker.live_copy import Progress, StartEngine
 from captionfleet_worker.settings import WorkerSettings
 
 log = structlog.get_logger()
@@ -42,15 +44,29 @@ async def _work(settings: WorkerSettings) -> int:
     except NoGPU as error:
         print(error, file=sys.stderr)
         return 2
-    agent = Agent(settings, device, EngineProcess.start)
+    launcher = Launcher(settings.engine_variables)
+    agent = Agent(settings, device, _starter(launcher))
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, agent.stop)
     on_lifeline_cut(agent.end_at_once)
     log.info("worker", id=settings.worker, pool=settings.pool, device=device.kind)
-    await agent.run()
+    try:
+        await agent.run()
+    finally:
+        await launcher.stop()
     log.info("ended")
     return 0
+
+
+def _starter(launcher: Launcher) -> StartEngine:
+    async def start(order: EngineOrder, progress: Progress) -> EngineProcess:
+        engine = await EngineProcess.start(order, progress, launcher.launch)
+        if engine.loaded.uses_torch:  # own code may: its next engine need not import it again
+            await launcher.warm_up(order)
+        return engine
+
+    return start
 
 
 def _settle_home(settings: WorkerSettings) -> None:

@@ -65,6 +65,12 @@ class WorkerSettings(FleetSettings):
     threads: int = Field(
         0, ge=0, le=4096, description="Threads per engine; 0 means every core the cgroup allows."
     )
+    engine_env: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9_, ]*$",
+        description="Names of further environment variables that engines see, separated by commas. "
+        "Without it they see only what libraries and drivers are known to need: no credentials.",
+    )
     drain_seconds: float = Field(
         300, gt=0, description="Longest time, in seconds, for finishing work after SIGTERM."
     )
@@ -89,6 +95,10 @@ class WorkerSettings(FleetSettings):
     def engine_rooms(self) -> Path:
         """Folder for what engines need while they run."""
         return self.data / "engines" / self.worker
+
+    @property
+    def engine_variables(self) -> frozenset[str]:
+        return frozenset(re.split(r"[, ]+", self.engine_env))
 
     @property
     def kept_assignment(self) -> Path:

@@ -128,8 +128,10 @@ def _environment(pool: PoolManifest, settings: OperatorSettings) -> list[Manifes
         texts["CAPTIONFLEET_OFFLINE"] = "1"
     if spec.hub.endpoint:
         texts["HF_ENDPOINT"] = spec.hub.endpoint
+    # A person's own code sees what its pool was given; engines see little else.
+    passed_on = {"CAPTIONFLEET_ENGINE_ENV": ",".join(spec.env)} if spec.env else {}
     variables: dict[str, Manifest] = {
-        name: {"value": value} for name, value in (spec.env | texts).items()
+        name: {"value": value} for name, value in (passed_on | spec.env | texts).items()
     }
     broker, _, key = settings.broker_secret.partition("/")
     ref = spec.broker.secret_ref

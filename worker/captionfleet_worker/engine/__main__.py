@@ -3,10 +3,9 @@
 Serves one agent over the inherited socket FD and dies with it. ROOM is a folder of its own.
 """
 
-import ctypes
+import gc
 import logging
 import os
-import signal
 import socket
 import sys
 import threading
@@ -14,8 +13,9 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 from queue import Queue, SimpleQueue
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
+from captionfleet_worker.dying import die_with
 from captionfleet_worker.engine.answering import Batch
 from captionfleet_worker.engine.loading import Ready, load
 from captionfleet_worker.engine.protocol import (
@@ -27,38 +27,36 @@ from captionfleet_worker.engine.protocol import (
     encode,
     receive_frame,
 )
+from captionfleet_worker.memory_of import resident_memory
 
-_PR_SET_PDEATHSIG = 1
 Frames = SimpleQueue[tuple[Header, bytes]]
 Line = Queue[tuple[int, Batch] | None]
 """Prepared batches by the number of their run; None at the end."""
 
 
 def main() -> None:
-    fd, parent, room = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-    _die_with(parent)
+    be_engine(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+
+
+def be_engine(link: int, parent: int, room: Path) -> NoReturn:
+    """Serve one agent over the socket `link`, and end. `parent` is the process that started us."""
+    die_with(parent)
+    # When memory runs out, lose one model rather than the agent that knows of all.
+    with suppress(OSError):  # some sandboxes forbid it
+        Path("/proc/self/oom_score_adj").write_text("500")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    link = socket.socket(fileno=fd)
-    stream = link.makefile("wb")
+    agent = socket.socket(fileno=link)
+    stream = agent.makefile("wb")
     frames: Frames = SimpleQueue()
-    threading.Thread(target=_receive, args=(link.makefile("rb"), frames), daemon=True).start()
+    threading.Thread(target=_receive, args=(agent.makefile("rb"), frames), daemon=True).start()
     header, _ = frames.get()
     ready = _load(EngineOrder.from_header(header), room, stream)
     if ready:
         _serve(ready, frames, stream)
-        ready.captioner.unload()
+        _unload(ready, stream)
     # Taking the interpreter apart takes torch two seconds, and nothing is left to save.
     sys.stdout.flush()
     os._exit(0)
-
-
-def _die_with(parent: int) -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before we asked
-        os._exit(0)
-    # When memory runs out, lose one model rather than the agent that knows of all.
-    with suppress(OSError):  # some sandboxes forbid it
-        Path("/proc/self/oom_score_adj").write_text("500")
 
 
 def _receive(stream: BinaryIO, frames: Frames) -> None:
@@ -74,6 +72,7 @@ def _load(order: EngineOrder, room: Path, stream: BinaryIO) -> Ready | None:
     def progress(phase: str, sentence: str) -> None:
         _say(stream, {"say": "progress", "phase": phase, "sentence": sentence})
 
+    _limit_threads(order.threads)
     try:
         ready = load(order, room, progress)
     except LoadFailed as failed:
@@ -81,8 +80,9 @@ def _load(order: EngineOrder, room: Path, stream: BinaryIO) -> Ready | None:
         _say(stream, {"say": "failed", "reason": failed.reason, "message": failed.message,
                       "retriable": failed.retriable})  # fmt: skip
         return None
-    _limit_threads(order.threads)
-    _say(stream, {"say": "loaded", "revision": ready.revision, "device_memory": _device_memory()})
+    _limit_threads(order.threads)  # again: what was loaded may have brought torch along
+    _say(stream, {"say": "loaded", "revision": ready.revision, "device_memory": _device_memory(),
+                  "uses_torch": "torch" in sys.modules})  # fmt: skip
     return ready
 
 
@@ -113,6 +113,17 @@ def _prepare(ready: Ready, frames: Frames, line: Line) -> None:
         pictures = cut(body, header["sizes"])
         shots = [Shot(p, prompt) for p, prompt in zip(pictures, header["prompts"], strict=True)]
         line.put((header["run"], ready.answering.prepare(shots, header["options"])))
+
+
+def _unload(ready: Ready, stream: BinaryIO) -> None:
+    problem = None
+    try:
+        ready.captioner.unload()
+    except Exception as error:
+        traceback.print_exc()
+        problem = ready.captioner.describe(error)
+    gc.collect()
+    _say(stream, {"say": "unloaded", "problem": problem, "memory": resident_memory(os.getpid())})
 
 
 def _say(stream: BinaryIO, header: dict[str, Any]) -> None:
