@@ -42,5 +42,13 @@ class ModelList(ui.element, component="components/model_list.js"):
     """All models: state, why not ready, where cached and loaded."""
 
 
+class CodePage(ui.element, component="components/code_page.js"):
+    """A model of one's own: upload, check, arguments, versions. Without a model: a new one."""
+
+    def __init__(self, model: str = "") -> None:
+        super().__init__()
+        self.props["model"] = model
+
+
 class WorkerList(ui.element, component="components/worker_list.js"):
     """All pools and their workers."""

@@ -7,6 +7,7 @@ from fastapi import Request, Response
 from nicegui import Client, app, ui
 
 from captionfleet_api.console.elements import (
+    CodePage,
     Composer,
     JobList,
     JobPage,
@@ -56,6 +57,18 @@ def job(job: str) -> None:
 def models() -> None:
     with page_frame("Models"):
         ModelList()
+
+
+@ui.page("/models/code", title="Your own model · captionfleet")
+def own_model() -> None:
+    with page_frame("Models"):
+        CodePage()
+
+
+@ui.page("/models/{model}/code", title="Code · captionfleet")
+def code(model: str) -> None:
+    with page_frame("Models"):
+        CodePage(model)
 
 
 @ui.page("/workers", title="Workers · captionfleet")

@@ -3,6 +3,7 @@ import { ref } from "vue";
 import { DemoOffers } from "captionfleet-console/demo_offers.js";
 import { fleet } from "captionfleet-console/fleet.js";
 import { wayToAdd } from "captionfleet-console/fleet_words.js";
+import { Icon } from "captionfleet-console/icon.js";
 import { useModels } from "captionfleet-console/models.js";
 import { usePoll } from "captionfleet-console/poll.js";
 import { Sheet } from "captionfleet-console/sheet.js";
@@ -12,10 +13,12 @@ import { yaml } from "captionfleet-console/yaml.js";
 const LOOK_MS = 2000;
 
 export default {
-  components: { DemoOffers, Sheet },
+  components: { DemoOffers, Icon, Sheet },
   template: `
     <section class="list" aria-labelledby="models-title">
-      <h1 id="models-title">Models</h1>
+      <header class="list-head"><h1 id="models-title">Models</h1><span class="push"></span>
+        <a v-if="fleet?.custom_code?.taken" class="button" href="/models/code"><Icon name="code" /> Your own
+          model</a></header>
       <p v-if="error" class="failure" role="alert">{{ error }}</p>
       <p v-if="!models && !error" class="muted">Reading the models…</p>
       <DemoOffers />
@@ -38,7 +41,9 @@ export default {
               <dt>{{ name }}</dt><dd>{{ fact }}</dd>
             </template>
           </dl>
-          <footer><button type="button" class="small" @click="shown = model.name">Manifest</button></footer>
+          <footer><button type="button" class="small" @click="shown = model.name">Manifest</button>
+            <a v-if="model.bringsCode" class="button small" :href="'/models/' + encodeURIComponent(model.name) + '/code'">Code
+              and versions</a></footer>
         </li>
       </ul>
       <Sheet v-if="manifest()" :title="'Manifest of ' + shown" wide @close="shown = ''">

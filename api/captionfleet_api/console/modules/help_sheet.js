@@ -4,6 +4,7 @@ import { Sheet } from "./sheet.js";
 const KEYS = {
   "Everywhere": { "?": "this sheet", "/": "search", "Esc": "close what is open" },
   "New comparison": { "Ctrl+V": "paste pictures", "Ctrl+Enter": "caption them" },
+  "Your own model": { "Ctrl+V": "paste a file or its text", "Ctrl+Enter": "upload it" },
   "Grid": {
     "← ↑ ↓ →": "move between cells", "Home, End": "first and last column",
     "Ctrl+Home, Ctrl+End": "first and last picture", "Enter": "act on the cell: show the picture, copy the caption, retry",

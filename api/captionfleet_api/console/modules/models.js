@@ -25,7 +25,7 @@ export function useModels() {
 }
 
 /** A manifest as the console shows it. Pure. */
-function described(manifest) {
+export function described(manifest) {
   const { metadata, spec, status } = manifest;
   const phase = status?.phase || "Pending";
   const copies = status?.copies?.instances || [];
@@ -49,6 +49,7 @@ function described(manifest) {
     queue: status?.queue || null,
     copies,
     cachedOn: status?.cachedOn || [],
+    bringsCode: Boolean(spec.custom?.files?.length || spec.custom?.configMapRef),
     failure: status?.lastFailure || null,
     manifest,
   };

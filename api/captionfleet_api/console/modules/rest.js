@@ -7,7 +7,7 @@ export const DOORS = "/api/v1";
 class Problem extends Error {
   constructor(status, body) {
     super(body.detail || body.title || `The server answered ${status}.`);
-    Object.assign(this, { status, field: body.field, code: body.code, retryAfter: null });
+    Object.assign(this, { status, field: body.field, code: body.code, places: body.code_problems, retryAfter: null });
   }
 }
 
