@@ -4,120 +4,180 @@ They run inside the test's own process: seven engines would import torch seven t
 """
 
 import io
+import json
 import shutil
-from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import transformers
 from PIL import Image
 from safetensors.torch import load_file
 from tests.conftest import SHAPES
-from tests.worker.engines import TRUTH, normalized
+from tests.worker.engines import TRUTH, normalized, plain
+from tests.worker.tiny_captioners import (
+    SIX,
+    TWO_BEAMS,
+    captioner_of,
+    captions,
+    every_size,
+    habitual,
+    loaded,
+    one_by_one,
+)
 from tests.worker.tiny_models import BUILDERS, build
 
-from captionfleet.resources.model import Generation, Loader, PipelineTag
-from captionfleet_worker.engine.answering import Caption
-from captionfleet_worker.engine.checkpoint import load_checkpoint
-from captionfleet_worker.engine.families import Family, PromptRules, Takes, recipe_for
-from captionfleet_worker.engine.protocol import LoadFailed
-from captionfleet_worker.engine.transformers_captioner import TransformersCaptioner
+from captionfleet.resources.model import Loader, PipelineTag
+from captionfleet_worker.engine.answering import Answering
+from captionfleet_worker.engine.families import RECIPES, Family, PromptRules, Takes, recipe_for
+from captionfleet_worker.engine.generation import Settled
+from captionfleet_worker.engine.protocol import LoadFailed, Shot
 
 # transformers' own habits with numpy; nothing of ours.
 pytestmark = [pytest.mark.services, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
-SIX = Generation(max_new_tokens=6, min_new_tokens=6)
 WITHOUT_CHAT, WITH_TEXT = PipelineTag.IMAGE_TO_TEXT, PipelineTag.IMAGE_TEXT_TO_TEXT
 PICTURES = [
     Image.new("RGB", (40, 90), "red"),
     Image.new("RGB", (64, 64), "blue"),
     Image.linear_gradient("L").convert("RGB"),
 ]
-DEFAULTS = {
-    "git": "", "blip-2": "", "instructblip": "Write a short description for the image.",
-    "paligemma": "caption en", "florence2": "<MORE_DETAILED_CAPTION>", "kosmos-2": "An image of",
-    "qwen2_vl": "Describe this image in one sentence.",
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> "Tiny":
-    return Tiny(tmp_path_factory.mktemp("tiny"))
-
-
-class Tiny:
-    """Builds and loads each family once."""
-
-    def __init__(self, place: Path) -> None:
-        self._place = place
-        self.captioner = cache(self._captioner)
-
-    def _captioner(self, family: str) -> TransformersCaptioner:
-        return loaded(build(family, self._place / family))
-
-
-def loaded(
-    folder: Path, loader: Loader | None = None, tag: PipelineTag | None = None
-) -> TransformersCaptioner:
-    return TransformersCaptioner(load_checkpoint(folder, loader or Loader(), "cpu", tag))
-
-
-def captions(
-    captioner: TransformersCaptioner, images: list[Image.Image], prompt: str, how: Generation
-) -> list[Caption]:
-    return captioner.generate(captioner.prepare(images, prompt, how))
-
-
-def asked(captioner: TransformersCaptioner, prompt: str) -> list[Caption]:
-    return captions(captioner, list(PICTURES), prompt, SIX)
 
 
 @pytest.mark.parametrize("family", BUILDERS)
-def test_a_batch_of_mixed_sizes_changes_no_caption(family: str, tiny: Tiny) -> None:
-    captioner = tiny.captioner(family)
-    together = asked(captioner, "")
-    alone = [captions(captioner, [picture], "", SIX)[0] for picture in PICTURES]
-    assert together == alone
-    assert all(caption.tokens == 6 for caption in together)
+def test_a_batch_of_all_sizes_changes_no_caption(family: str) -> None:
+    captioner = captioner_of(family)
+    together = captions(captioner, every_size())
+    assert together == one_by_one(captioner, every_size())
+    assert all(caption.text and caption.tokens == 6 for caption in together)
+
+
+@pytest.mark.parametrize("family", ["blip", "git", "florence2", "llava_next", "qwen2_vl"])
+def test_beams_change_no_caption_of_a_batch(family: str) -> None:
+    captioner = captioner_of(family)
+    together = captions(captioner, PICTURES, how=TWO_BEAMS)
+    assert together == one_by_one(captioner, PICTURES, how=TWO_BEAMS)
 
 
 @pytest.mark.parametrize("family", BUILDERS)
-def test_an_empty_prompt_means_the_familys_own(family: str, tiny: Tiny) -> None:
-    captioner = tiny.captioner(family)
-    assert asked(captioner, "") == asked(captioner, DEFAULTS[family])
+def test_an_empty_prompt_means_the_familys_own(family: str) -> None:
+    captioner = captioner_of(family)
+    own = RECIPES[family].default_prompt
+    assert captions(captioner, PICTURES[:1]) == captions(captioner, PICTURES[:1], own)
+
+
+@pytest.mark.parametrize("family", BUILDERS)
+def test_where_a_manifest_says_nothing_the_family_decides(family: str) -> None:
+    captioner, recipe = captioner_of(family), RECIPES[family]
+    how = habitual(captioner)
+    assert (how.max_new_tokens, how.num_beams) == (recipe.max_new_tokens, recipe.num_beams)
+    assert habitual(captioner, max_new_tokens=9, num_beams=2).max_new_tokens == 9
+    assert habitual(captioner, num_beams=2).num_beams == 2
 
 
 @pytest.mark.parametrize("family", ["blip-2", "instructblip", "paligemma", "kosmos-2", "qwen2_vl"])
-def test_what_was_asked_is_no_part_of_the_caption(family: str, tiny: Tiny) -> None:
-    for caption in asked(tiny.captioner(family), "describe the short sentence"):
+def test_what_was_asked_is_no_part_of_the_caption(family: str) -> None:
+    for caption in captions(captioner_of(family), PICTURES, "describe the short sentence"):
         assert not caption.text.startswith("describe the")
         assert caption.tokens == 6 and len(caption.text.split()) <= 6
 
 
-def test_git_goes_on_with_a_prefix_instead_of_starting_anew(tiny: Tiny) -> None:
-    captioner = tiny.captioner("git")
+def test_git_goes_on_with_a_prefix_instead_of_starting_anew() -> None:
+    captioner = captioner_of("git")
     seen: list[list[int]] = []
     model = captioner._is.model
     watch = model.register_forward_pre_hook(
         lambda module, args, given: seen.append(given["input_ids"][0].tolist()), with_kwargs=True
     )
-    captions = asked(captioner, "a red picture")
+    written = captions(captioner, PICTURES, "a red picture")
     watch.remove()
     assert captioner._is.tokenizer.decode(seen[0]) == "<s> a red picture"
-    assert all(caption.text.startswith("a red picture ") for caption in captions)
+    assert all(caption.text.startswith("a red picture ") for caption in written)
 
 
-def test_a_task_token_of_florence_stands_alone(tiny: Tiny) -> None:
-    captioner = tiny.captioner("florence2")
+def test_a_task_token_of_florence_stands_alone() -> None:
+    captioner = captioner_of("florence2")
     assert captioner.prompt_problem("<CAPTION>") is None
     assert captioner.prompt_problem("what does the image describe") is None
     assert "whole prompt" in (captioner.prompt_problem("<CAPTION> please") or "")
-    assert all(caption.text for caption in asked(captioner, "<CAPTION>"))
+    assert all(caption.text for caption in captions(captioner, PICTURES, "<CAPTION>"))
 
 
-def test_a_placeholder_of_the_processor_is_refused(tiny: Tiny) -> None:
-    told = tiny.captioner("qwen2_vl").prompt_problem("two <|image_pad|> please")
+def test_a_placeholder_of_the_processor_is_refused() -> None:
+    told = captioner_of("qwen2_vl").prompt_problem("two <|image_pad|> please")
     assert told and "'<|image_pad|>'" in told
+
+
+@pytest.mark.parametrize("family", ["instructblip", "llava", "smolvlm", "internvl", "qwen3_vl"])
+def test_uneven_prompts_change_no_caption(family: str) -> None:
+    answering = Answering(captioner_of(family), SIX, 8)
+    prompts = ("", "a short sentence", "what does the image describe in the picture")
+    shots = [Shot(plain(color), prompt) for color in ("red", "teal") for prompt in prompts]
+    together = answering.answer(shots, {})
+    assert together == [answering.answer([shot], {})[0] for shot in shots]
+    assert all(answer.text for answer in together)
+
+
+def test_tokenizers_that_pad_at_the_end_are_turned_round(tmp_path: Path) -> None:
+    folder = build("llava_next", tmp_path)
+    saved = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**saved, "padding_side": "right"}))
+    captioner = loaded(folder)
+    assert captions(captioner, every_size()) == one_by_one(captioner, every_size())
+    # Were they not, captions would change without a word.
+    captioner._is.tokenizer.padding_side = "right"
+    assert captions(captioner, every_size()) != one_by_one(captioner, every_size())
+
+
+def test_whatever_a_file_holds_a_cpu_computes_in_float32(tmp_path: Path) -> None:
+    folder = build("llava", tmp_path)
+    half: Any = transformers.LlavaForConditionalGeneration
+    half.from_pretrained(folder, dtype=torch.float16).save_pretrained(folder)
+    assert loaded(folder)._is.model.dtype == torch.float32
+
+
+@pytest.mark.parametrize("family", ["vision-encoder-decoder", "git", "qwen2_vl"])
+def test_nothing_is_left_to_transformers_to_decide(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its defaults: the file's number format, and a question about foreign code on a terminal."""
+    folder, seen = build(family, tmp_path), list[tuple[str, dict[str, Any]]]()
+    for name in ("AutoModelForImageTextToText", "AutoProcessor", "AutoTokenizer",
+                 "AutoImageProcessor"):  # fmt: skip
+        monkeypatch.setattr(getattr(transformers, name), "from_pretrained", watched(name, seen))
+    loaded(folder)
+    assert all(given["trust_remote_code"] is False for _, given in seen)
+    assert all(given["local_files_only"] is True for _, given in seen)
+    [model] = [given for name, given in seen if name.startswith("AutoModel")]
+    assert model["dtype"] is torch.float32 and model["use_safetensors"] is True
+
+
+def watched(name: str, seen: list[tuple[str, dict[str, Any]]]) -> Any:
+    original = getattr(transformers, name).from_pretrained
+
+    def watch(*args: Any, **given: Any) -> Any:
+        seen.append((name, given))
+        return original(*args, **given)
+
+    return watch
+
+
+def test_a_system_prompt_is_told_before_the_question() -> None:
+    captioner = captioner_of("llava")
+    seen = captioner._inputs(PICTURES[:1], "what does the image describe", "write short")
+    text = captioner._is.tokenizer.decode(seen["input_ids"][0], skip_special_tokens=True)
+    assert text == "write short what does the image describe"
+
+
+def test_sampling_is_repeated_by_its_seed() -> None:
+    captioner = captioner_of("llava")
+    first, again, other = (
+        captions(captioner, PICTURES[:1], how=habitual(
+            captioner, do_sample=True, temperature=5.0, seed=seed, max_new_tokens=12))
+        for seed in (1, 1, 2)
+    )  # fmt: skip
+    assert first == again != other
 
 
 def test_rules_for_prompts() -> None:
@@ -171,20 +231,20 @@ def test_a_chat_model_asked_without_chat_goes_on_with_a_plain_text(
     folder = SHAPES / "models" / family
     if not folder.is_dir():
         folder = build(family, tmp_path / family)
-    plain = loaded(folder, tag=WITHOUT_CHAT)
-    seen = plain._inputs(list(PICTURES), "a red", "")
-    text = plain._is.tokenizer.decode(seen["input_ids"][0])
-    assert text.endswith("a red") and plain._is.processor.image_token in text
+    unasked = loaded(folder, tag=WITHOUT_CHAT)
+    seen = unasked._inputs(list(PICTURES), "a red", "")
+    text = unasked._is.tokenizer.decode(seen["input_ids"][0])
+    assert text.endswith("a red") and unasked._is.processor.image_token in text
     assert "user" not in text and "assistant" not in text
-    together = asked(plain, "a red")
-    assert together == [captions(plain, [picture], "a red", SIX)[0] for picture in PICTURES]
+    together = captions(unasked, PICTURES, "a red")
+    assert together == one_by_one(unasked, PICTURES, "a red")
     assert all(caption.text.startswith("a red") for caption in together)
-    assert all(caption.text for caption in asked(plain, ""))
+    assert all(caption.text for caption in captions(unasked, PICTURES, ""))
 
 
 def test_a_picture_of_qwen_stands_between_its_marks(tmp_path: Path) -> None:
-    plain = loaded(build("qwen2_vl", tmp_path), tag=WITHOUT_CHAT)
-    assert plain._is.picture == "<|vision_start|><|image_pad|><|vision_end|>"
+    unasked = loaded(build("qwen2_vl", tmp_path), tag=WITHOUT_CHAT)
+    assert unasked._is.picture == "<|vision_start|><|image_pad|><|vision_end|>"
 
 
 def test_a_chat_template_that_wants_plain_text_gets_it(tmp_path: Path) -> None:
@@ -193,7 +253,7 @@ def test_a_chat_template_that_wants_plain_text_gets_it(tmp_path: Path) -> None:
         "{% for m in messages %}<|user|><image>{{ m['content'] | trim }}<end_of_utterance>"
         "{% endfor %}<|assistant|>"
     )
-    [caption] = captions(loaded(folder), [picture("shapes-01.png")], "", Generation())
+    [caption] = captions(loaded(folder), [picture("shapes-01.png")], "", Settled())
     truth = TRUTH["shapes-01.png"]["captions"]["full"]
     assert caption.text == f"The image shows {truth}."
 
@@ -253,12 +313,12 @@ def test_a_pickle_loads_where_it_is_allowed_alone(tmp_path: Path) -> None:
         loaded(folder)
     assert failed.value.reason == "PickleRefused"
     captioner = loaded(folder, Loader(allow_pickle=True))
-    [caption] = captions(captioner, [picture("shapes-01.png")], "", Generation())
+    [caption] = captions(captioner, [picture("shapes-01.png")], "", Settled())
     assert caption.text == TRUTH["shapes-01.png"]["captions"]["plain"]
 
 
 def test_the_number_format_follows_the_manifest(tmp_path: Path) -> None:
     folder = SHAPES / "models" / "shapes-basic"
-    assert load_checkpoint(folder, Loader(), "cpu").model.dtype == torch.float32
+    assert loaded(folder)._is.model.dtype == torch.float32
     half = Loader.model_validate({"dtype": "bfloat16"})
-    assert load_checkpoint(folder, half, "cpu").model.dtype == torch.bfloat16
+    assert loaded(folder, half)._is.model.dtype == torch.bfloat16

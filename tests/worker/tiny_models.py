@@ -4,64 +4,51 @@ They caption nonsense; what they show is how each family wants to be asked and a
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tests.worker.tiny_chats import CHATS
+from tests.worker.tiny_parts import ENDS, SQUARE, TEXT, VISION, WORDS, hf, word_tokenizer
 from tokenizers.processors import TemplateProcessing
-
-hf: Any = transformers  # its constructors are half typed
-
-_WORDS = (
-    "a", "b", "c", "red", "blue", "circle", "square", "above", "of", "picture", "describe",
-    "image", "caption", "en", "what", "does", "the", "in", "one", "sentence", ".", "short",
-    "description", "write", "for", "an",
-)  # fmt: skip
-_ENDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-_VISION = {
-    "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
-    "image_size": 32, "patch_size": 16,
-}  # fmt: skip
-_TEXT = {
-    "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
-    **_ENDS,
-}  # fmt: skip
-_SQUARE = {"height": 32, "width": 32}
 
 
 def build(family: str, folder: Path) -> Path:
     """Save a tiny model of this family, with its processor, in the folder."""
     torch.manual_seed(0)
     model, processor = BUILDERS[family]()
+    _make_talkative(model, processor.tokenizer)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
 
 
-def _tokenizer(*extra: str, image_token: str | None = None) -> Any:
-    words = ["<pad>", "<s>", "</s>", "<unk>", *extra, *_WORDS]
-    made = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    named = {"extra_special_tokens": {"image_token": image_token}} if image_token else {}
-    return hf.PreTrainedTokenizerFast(
-        tokenizer_object=made, pad_token="<pad>", bos_token="<s>", eos_token="</s>",
-        unk_token="<unk>",
-        additional_special_tokens=[token for token in extra if token != image_token], **named,
-    )  # fmt: skip
+@torch.no_grad()
+def _make_talkative(model: Any, tokenizer: Any) -> None:
+    """Random weights are so small that all pictures look alike to them, and special tokens are as
+    likely as words: without this, equal captions would prove little."""
+    for weight in model.parameters():
+        if weight.dim() > 1:
+            weight.mul_(4)
+    words = tokenizer.convert_tokens_to_ids([word for word in WORDS if word != "."])
+    speaking = getattr(model, "text_decoder", model)  # BLIP has its head there
+    head = speaking.get_output_embeddings().weight
+    silent = torch.ones(len(head), dtype=torch.bool)
+    silent[words] = False
+    head[silent] = 0
 
 
 def _git() -> tuple[Any, Any]:
-    tokenizer = _tokenizer()
+    tokenizer = word_tokenizer()
     tokenizer.cls_token, tokenizer.sep_token = "<s>", "</s>"
     tokenizer._tokenizer.post_processor = TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
     )
     config = hf.GitConfig(
-        vocab_size=len(tokenizer), max_position_embeddings=64, vision_config=_VISION, **_TEXT
+        vocab_size=len(tokenizer), max_position_embeddings=64, vision_config=VISION, **TEXT
     )
-    images = hf.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=_SQUARE)
+    images = hf.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=SQUARE)
     return hf.GitForCausalLM(config), hf.GitProcessor(images, tokenizer)
 
 
@@ -69,45 +56,45 @@ def _querying(config: Any, model: Any, vocabulary: int, image_token: int) -> Any
     """BLIP-2 and InstructBLIP: an encoder, a few queries, and a language model (OPT)."""
     text = {
         "model_type": "opt", "vocab_size": vocabulary, "ffn_dim": 32, "word_embed_proj_dim": 32,
-        "max_position_embeddings": 128, **_TEXT,
+        "max_position_embeddings": 128, **TEXT,
     }  # fmt: skip
-    queries = {"vocab_size": vocabulary, "encoder_hidden_size": 32, **_TEXT}
+    queries = {"vocab_size": vocabulary, "encoder_hidden_size": 32, **TEXT}
     return model(
         config(
-            vision_config=_VISION, qformer_config=queries, text_config=text,
+            vision_config=VISION, qformer_config=queries, text_config=text,
             num_query_tokens=4, image_token_index=image_token,
         )
     )  # fmt: skip
 
 
 def _blip_2() -> tuple[Any, Any]:
-    tokenizer = _tokenizer("<image>")
+    tokenizer = word_tokenizer("<image>")
     image_token = tokenizer.convert_tokens_to_ids("<image>")
     model = _querying(hf.Blip2Config, hf.Blip2ForConditionalGeneration, len(tokenizer), image_token)
-    images = hf.BlipImageProcessorPil(size=_SQUARE)
+    images = hf.BlipImageProcessorPil(size=SQUARE)
     return model, hf.Blip2Processor(images, tokenizer, num_query_tokens=4)
 
 
 def _instructblip() -> tuple[Any, Any]:
-    tokenizer = _tokenizer("<image>")
+    tokenizer = word_tokenizer("<image>")
     image_token = tokenizer.convert_tokens_to_ids("<image>")
     model = _querying(
         hf.InstructBlipConfig, hf.InstructBlipForConditionalGeneration, len(tokenizer), image_token
     )
-    images = hf.BlipImageProcessorPil(size=_SQUARE)
-    return model, hf.InstructBlipProcessor(images, tokenizer, _tokenizer(), num_query_tokens=4)
+    images = hf.BlipImageProcessorPil(size=SQUARE)
+    return model, hf.InstructBlipProcessor(images, tokenizer, word_tokenizer(), num_query_tokens=4)
 
 
 def _paligemma() -> tuple[Any, Any]:
-    tokenizer = _tokenizer("<image>", image_token="<image>")
-    images = hf.SiglipImageProcessorPil(size=_SQUARE)
+    tokenizer = word_tokenizer(image_token="<image>")
+    images = hf.SiglipImageProcessorPil(size=SQUARE)
     images.image_seq_length = 4
     processor = hf.PaliGemmaProcessor(images, tokenizer)  # adds its own tokens
     config = hf.PaliGemmaConfig(
         text_config={"model_type": "gemma", "vocab_size": len(tokenizer), "head_dim": 16,
-                     "num_key_value_heads": 1, **_TEXT},
+                     "num_key_value_heads": 1, **TEXT},
         vision_config={"model_type": "siglip_vision_model", "vision_use_head": False,
-                       "projection_dim": 32, **_VISION},
+                       "projection_dim": 32, **VISION},
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"), projection_dim=32,
         hidden_size=32, vocab_size=len(tokenizer),
     )  # fmt: skip
@@ -115,15 +102,15 @@ def _paligemma() -> tuple[Any, Any]:
 
 
 def _florence2() -> tuple[Any, Any]:
-    tokenizer = _tokenizer("<image>", image_token="<image>")
-    images = hf.CLIPImageProcessorPil(size=_SQUARE, do_center_crop=False)
+    tokenizer = word_tokenizer(image_token="<image>")
+    images = hf.CLIPImageProcessorPil(size=SQUARE, do_center_crop=False)
     images.image_seq_length = 17
     config = hf.Florence2Config(
         text_config={"model_type": "bart", "vocab_size": len(tokenizer), "d_model": 32,
                      "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
                      "decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32,
                      "max_position_embeddings": 128, "decoder_start_token_id": 2,
-                     "forced_eos_token_id": None, **_ENDS},
+                     "forced_eos_token_id": None, **ENDS},
         vision_config={"model_type": "florence_vision", "drop_path_rate": 0.0,
                        "patch_size": [7, 3], "patch_stride": [4, 2], "patch_padding": [3, 1],
                        "patch_prenorm": [False, True], "embed_dim": [16, 32],
@@ -136,42 +123,58 @@ def _florence2() -> tuple[Any, Any]:
 
 
 def _kosmos_2() -> tuple[Any, Any]:
-    tokenizer = _tokenizer()
-    images = hf.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=_SQUARE)
+    tokenizer = word_tokenizer()
+    images = hf.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=SQUARE)
     processor = hf.Kosmos2Processor(images, tokenizer, num_patch_index_tokens=4)
     config = hf.Kosmos2Config(
         text_config={"vocab_size": len(tokenizer) + 64, "embed_dim": 32, "layers": 1,
-                     "ffn_dim": 32, "attention_heads": 2, "max_position_embeddings": 256, **_ENDS},
-        vision_config=_VISION, latent_query_num=64,
+                     "ffn_dim": 32, "attention_heads": 2, "max_position_embeddings": 256, **ENDS},
+        vision_config=VISION, latent_query_num=64,
     )  # fmt: skip
     return hf.Kosmos2ForConditionalGeneration(config), processor
 
 
-def _qwen2_vl() -> tuple[Any, Any]:
-    special = ["<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"]
-    tokenizer = _tokenizer(*special)
-    image, video, start, end = tokenizer.convert_tokens_to_ids(special)
-    config = hf.Qwen2VLConfig(
-        text_config={"vocab_size": len(tokenizer), "num_key_value_heads": 1,
-                     "max_position_embeddings": 512,
-                     "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}, **_TEXT},
-        vision_config={"depth": 1, "embed_dim": 32, "hidden_size": 32, "num_heads": 2,
-                       "mlp_ratio": 2, "patch_size": 14},
-        image_token_id=image, video_token_id=video,
-        vision_start_token_id=start, vision_end_token_id=end,
-    )  # fmt: skip
-    template = (
-        "{% for m in messages %}{% for c in m.content %}{% if c.type == 'image' %}"
-        "<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ c.text }}{% endif %}"
-        "{% endfor %}{% endfor %}"
+def _blip() -> tuple[Any, Any]:
+    tokenizer = word_tokenizer(image_token="<image>")
+    tokenizer.cls_token, tokenizer.sep_token = "<s>", "</s>"
+    tokenizer._tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
     )
-    images = hf.Qwen2VLImageProcessor(min_pixels=56 * 56, max_pixels=112 * 112)
-    videos = hf.Qwen2VLVideoProcessor()
-    processor = hf.Qwen2VLProcessor(images, tokenizer, videos, chat_template=template)
-    return hf.Qwen2VLForConditionalGeneration(config), processor
+    config = hf.BlipConfig(
+        text_config={"vocab_size": len(tokenizer), "encoder_hidden_size": 32, "sep_token_id": 2,
+                     "projection_dim": 32, "max_position_embeddings": 64, **TEXT},
+        vision_config={**VISION, "projection_dim": 32}, image_text_hidden_size=32,
+    )  # fmt: skip
+    images = hf.BlipImageProcessorPil(size=SQUARE)
+    return hf.BlipForConditionalGeneration(config), hf.BlipProcessor(images, tokenizer)
+
+
+def _vision_encoder_decoder() -> tuple[Any, Any]:
+    tokenizer = word_tokenizer()
+    decoder = {"vocab_size": len(tokenizer), "n_embd": 32, "n_layer": 1, "n_head": 2,
+               "n_positions": 64, "add_cross_attention": True, "is_decoder": True}  # fmt: skip
+    config = hf.VisionEncoderDecoderConfig.from_encoder_decoder_configs(
+        hf.ViTConfig(**VISION), hf.GPT2Config(**decoder, **ENDS)
+    )
+    config.decoder_start_token_id, config.pad_token_id, config.eos_token_id = 1, 0, 2
+    images = hf.ViTImageProcessorPil(size=SQUARE)
+    return hf.VisionEncoderDecoderModel(config), Both(images, tokenizer)
+
+
+@dataclass(frozen=True)
+class Both:
+    """What no processor unites."""
+
+    images: Any
+    tokenizer: Any
+
+    def save_pretrained(self, folder: Path) -> None:
+        self.images.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
 
 
 BUILDERS: dict[str, Callable[[], tuple[Any, Any]]] = {
-    "git": _git, "blip-2": _blip_2, "instructblip": _instructblip, "paligemma": _paligemma,
-    "florence2": _florence2, "kosmos-2": _kosmos_2, "qwen2_vl": _qwen2_vl,
+    "vision-encoder-decoder": _vision_encoder_decoder, "blip": _blip, "git": _git,
+    "blip-2": _blip_2, "instructblip": _instructblip, "paligemma": _paligemma,
+    "florence2": _florence2, "kosmos-2": _kosmos_2, **CHATS,
 }  # fmt: skip

@@ -9,7 +9,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from captionfleet.resources.model import Loader, PipelineTag, Quantization
+from captionfleet.resources.model import Attention, Loader, PipelineTag, Quantization
 from captionfleet_worker.engine.arguments import meant
 from captionfleet_worker.engine.chat import Chat
 from captionfleet_worker.engine.families import (
@@ -101,6 +101,13 @@ def load_checkpoint(
     )  # fmt: skip
 
 
+def generate_knows() -> frozenset[str]:
+    """Names of the settings that this transformers' generate() takes."""
+    from transformers import GenerationConfig
+
+    return frozenset(name for name in vars(GenerationConfig()) if not name.startswith("_"))
+
+
 def _check_known(config: dict[str, Any], trusted: bool) -> None:
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as KNOWN,
@@ -163,14 +170,23 @@ def _load_model(
     own = own_captioner(config) if loader.trust_remote_code else None
     # from_pretrained() returns a pair here, untyped.
     load: Any = getattr(transformers, own or "AutoModelForImageTextToText").from_pretrained
-    model, info = load(
-        folder,
-        use_safetensors=None if loader.allow_pickle else True,
-        trust_remote_code=loader.trust_remote_code,
-        local_files_only=True,
-        output_loading_info=True,
-        **arguments,
-    )
+    try:
+        model, info = load(
+            folder,
+            use_safetensors=None if loader.allow_pickle else True,
+            trust_remote_code=loader.trust_remote_code,
+            local_files_only=True,
+            output_loading_info=True,
+            **arguments,
+        )
+    except ValueError as error:
+        if loader.attention is Attention.AUTO or "attention" not in str(error).lower():
+            raise
+        raise LoadFailed(
+            "UnsupportedAttention",
+            f"spec.loader.attention is {loader.attention}, which models of type "
+            f"{config['model_type']} do not have: set it to auto",
+        ) from error
     _check_filled(model, info["missing_keys"], folder)
     if not hasattr(model, "generate"):
         raise LoadFailed(

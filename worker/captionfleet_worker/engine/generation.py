@@ -14,7 +14,8 @@ _NOT_OPTIONS = {"prompt", "system_prompt", "extra"}
 OPTION_NAMES = frozenset(Generation.model_fields) - _NOT_OPTIONS
 _FOR_SAMPLING = ("temperature", "top_p", "top_k")
 _OURS = OPTION_NAMES | {
-    "max_length", "min_length", "max_time", "num_return_sequences", "return_dict_in_generate",
+    "max_length", "min_length", "max_time", "stop_strings", "num_return_sequences",
+    "return_dict_in_generate",
     "output_scores", "output_logits", "output_attentions", "output_hidden_states",
     "pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id",
 }  # fmt: skip
@@ -92,7 +93,7 @@ def _check_effect(defaults: Settled, options: Mapping[str, Any], chosen: Settled
         )
 
 
-def check_extra(extra: Mapping[str, str], known: Mapping[str, Any]) -> None:
+def check_extra(extra: Mapping[str, str], known: frozenset[str]) -> None:
     """Raises LoadFailed for a further argument that generate() lacks, or that is not a person's.
 
     `known` are the settings that this transformers has.
@@ -103,7 +104,7 @@ def check_extra(extra: Mapping[str, str], known: Mapping[str, Any]) -> None:
             f"spec.generation.extra.{ours[0]}: the worker sets {ours[0]!r} itself: remove it, and "
             "use the fields of spec.generation",
         )
-    check_known("spec.generation.extra", extra, set(known) - _OURS, "generate()")
+    check_known("spec.generation.extra", extra, known - _OURS, "generate()")
 
 
 def as_options(generation: Generation) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def load_processors(
     try:
         found = _load(folder, model_type, trusted)
     except (ImportError, AttributeError) as error:
-        raise _lacking(error, model_type) from error
+        raise lacking(error, model_type) from error
     images = _set(found.images, meant(settings), most_pixels)
     if found.whole is not None:
         found.whole.image_processor = images
@@ -55,7 +55,7 @@ def _check_packages(needs: tuple[str, ...], model_type: str) -> None:
             raise _missing(package, model_type)
 
 
-def _lacking(error: Exception, model_type: str) -> Exception:
+def lacking(error: Exception, model_type: str) -> Exception:
     """The failure behind an exception of building a processor; itself if it tells nothing."""
     text = str(error)
     if named := _PACKAGE.search(text):

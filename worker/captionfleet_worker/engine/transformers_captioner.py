@@ -71,19 +71,13 @@ class TransformersCaptioner:
         asked = inputs["input_ids"].tolist() if "input_ids" in inputs else None
         if generation.seed is not None:
             torch.manual_seed(generation.seed)
-        rows = self._is.model.generate(**inputs, **self._arguments(generation)).tolist()
+        rows = self._is.model.generate(**inputs, **generate_arguments(generation)).tolist()
         echo = echo_length(rows, asked, self._is.starts)
         thinking = self._is.thoughts.open_after(asked[0] if asked else ())
         return [
             self._worded(row[:echo], row[echo:], prepared, size, thinking)
             for row, size in zip(rows, prepared.sizes, strict=True)
         ]
-
-    def _arguments(self, generation: Settled) -> dict[str, Any]:
-        arguments = generate_arguments(generation)
-        if "stop_strings" in arguments:
-            arguments["tokenizer"] = self._reader
-        return arguments
 
     def _inputs(self, images: list[Image.Image], prompt: str, system_prompt: str) -> dict[str, Any]:
         family, text = self._is.recipe.family, prompt or self._is.recipe.default_prompt
