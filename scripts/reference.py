@@ -33,10 +33,11 @@ _METERS = {
     ),
 }
 
-_MODELS_HEAD = """# Models and pools: every field
+_FIELDS_HEAD = """# Models and pools: every field
 
 Two kinds of manifest describe a fleet. A **CaptionModel** is one captioner; a **CaptionWorkerPool**
 is a group of like workers that run captioners. This page is made from the types themselves.
+[models.md](models.md) tells which captioners there are and what each does where you say nothing.
 
 The smallest model:
 
@@ -75,8 +76,8 @@ Each program answers `GET /metrics` for Prometheus. The server's asks for the ad
 """
 
 
-def models_page() -> str:
-    parts = [_MODELS_HEAD]
+def fields_page() -> str:
+    parts = [_FIELDS_HEAD]
     for crd in crds().values():
         kind = crd["spec"]["names"]["kind"]
         schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
@@ -179,7 +180,7 @@ def _cell(text: str) -> str:
 
 
 def main(folder: str) -> None:
-    (Path(folder) / "models.md").write_text(models_page())
+    (Path(folder) / "fields.md").write_text(fields_page())
     (Path(folder) / "settings.md").write_text(settings_page())
     (Path(folder) / "metrics.md").write_text(metrics_page())
 

@@ -128,6 +128,30 @@ CASES = [
         {"custom": {"entrypoint": "mine:Mine", "kwargs": {"k" * 253: "v"}}},
     ),
     model(
+        "spec.loader.processor",
+        "keys must not exceed 253 characters",
+        {"loader": {"processor": {"k" * 254: "1"}}},
+        {"loader": {"processor": {"k" * 253: "1"}}},
+    ),
+    model(
+        "spec.loader.chatTemplate",
+        "keys must not exceed 253 characters",
+        {"loader": {"chatTemplate": {"k" * 254: "1"}}},
+        {"loader": {"chatTemplate": {"k" * 253: "1"}}},
+    ),
+    model(
+        "spec.generation.extra",
+        "keys must not exceed 253 characters",
+        {"generation": {"extra": {"k" * 254: "1"}}},
+        {"generation": {"extra": {"k" * 253: "1"}}},
+    ),
+    model(
+        "spec.generation.extra",
+        "generation.extra names what has a field of its own: set that one, such as maxNewTokens",
+        {"generation": {"extra": {"num_beams": "3"}}},
+        {"generation": {"extra": {"num_beam_groups": "3"}}},
+    ),
+    model(
         "spec.poolSelector.matchLabels",
         "keys must not exceed 317 characters",
         {"poolSelector": {"matchLabels": {"k" * 318: "v"}}},
