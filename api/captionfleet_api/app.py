@@ -9,7 +9,7 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from captionfleet_api.background import Background
 from captionfleet_api.parts import Parts
-from captionfleet_api.routes import code, events, fleet, health, jobs, tasks
+from captionfleet_api.routes import code, events, fleet, health, jobs, overrides, tasks
 from captionfleet_api.routes.edge import Edge, Failures
 from captionfleet_api.routes.guard import Guard, Rules
 from captionfleet_api.routes.images import images_router
@@ -61,8 +61,8 @@ def create_doors(parts: Parts) -> FastAPI:
     doors.state.parts = parts
     doors.include_router(images_router(parts.settings))
     doors.include_router(job_making_router(parts.settings))
-    for router in (jobs.router, tasks.router, events.router, fleet.router, code.router):
-        doors.include_router(router)
+    for door in (jobs, tasks, events, fleet, overrides, code):
+        doors.include_router(door.router)
     doors.include_router(manifests_router("/models", "CaptionModel"))
     doors.include_router(manifests_router("/pools", "CaptionWorkerPool"))
     add_handlers(doors)

@@ -18,6 +18,7 @@ from captionfleet_api.images.pictures import Pictures
 from captionfleet_api.jobs.changes import Changes
 from captionfleet_api.jobs.fleet_view import FleetView
 from captionfleet_api.jobs.flow import Flow
+from captionfleet_api.jobs.overrides import Overrides
 from captionfleet_api.jobs.submission import Submission
 from captionfleet_api.settings import ApiSettings
 from captionfleet_api.store.engine import Database, open_database
@@ -36,6 +37,7 @@ class Parts:
     history: History
     publishing: Publishing
     flow: Flow
+    overrides: Overrides
     hub: Hub
     ending: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the program is told to stop: streams end at once."""
@@ -48,6 +50,7 @@ class Parts:
         changes, fleet_view = Changes(), FleetView()
         catalog = catalog_of(settings)
         blobs = Blobs(settings.blobs)
+        overrides = Overrides(database, fleet_view)
         history = History(database)
         return cls(
             settings=settings,
@@ -63,7 +66,8 @@ class Parts:
             history=history,
             # There are no users yet: whoever has the token is the admin.
             publishing=Publishing(catalog, history, "admin" if settings.token else "local"),
-            flow=Flow(settings, database, changes, fleet_view, catalog, blobs),
+            flow=Flow(settings, database, changes, fleet_view, catalog, blobs, overrides),
+            overrides=overrides,
             hub=Hub(settings.hub),
         )
 

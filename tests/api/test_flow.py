@@ -19,6 +19,7 @@ from captionfleet.messages import Demand, Outcome, ResultMessage, TaskMessage
 from captionfleet_api.jobs.changes import Changes
 from captionfleet_api.jobs.fleet_view import FleetView
 from captionfleet_api.jobs.flow import Flow
+from captionfleet_api.jobs.overrides import Overrides
 from captionfleet_api.settings import ApiSettings
 from captionfleet_api.store.tables import Attempt, JobState
 
@@ -51,7 +52,10 @@ async def running_api(folder: Path, url: str, names: Names, **settings: Any) -> 
     given: dict[str, Any] = {"RABBITMQ_URL": url, "fleet": names.fleet, "data": folder, **settings}
     async with open_store(folder, settings.get("database_url")) as store:
         catalog, changes, view = catalog_of(folder, "m", "n"), Changes(), FleetView()
-        flow = Flow(ApiSettings(**given), store.database, changes, view, catalog, store.blobs)
+        overrides = Overrides(store.database, view)
+        flow = Flow(
+            ApiSettings(**given), store.database, changes, view, catalog, store.blobs, overrides
+        )
         life = asyncio.create_task(flow.run())
         try:
             yield Api(store, catalog, changes, view, flow)

@@ -2,7 +2,7 @@
 
 from tests.operator.fleets import copy, worker
 
-from captionfleet.messages import Demand, Heartbeat, ModelDemand
+from captionfleet.messages import Demand, Heartbeat, ModelDemand, Override, Wanted
 from captionfleet_operator.hearing import Hearing
 
 
@@ -20,6 +20,42 @@ def beat(id_: str = "cpu-1", **facts: object) -> Heartbeat:
 def demand(backend: str, **totals: int) -> Demand:
     models = {name: ModelDemand(pending=total, released=1) for name, total in totals.items()}
     return Demand(backend=backend, models=models)
+
+
+def asked(model: str, state: str, at: float, incarnation: str = "1") -> Override:
+    return Override(
+        worker="cpu-1", incarnation=incarnation, model=model, state=Wanted(state), asked_at=at
+    )
+
+
+def test_the_later_word_of_two_backends_counts() -> None:
+    hearing, seen = Hearing(Clock()), worker("cpu-1")
+    life = seen.heartbeat.incarnation
+
+    assert hearing.demand(Demand(backend="one", overrides=[asked("a", "loaded", 5, life)]))
+    assert hearing.demand(Demand(backend="two", overrides=[asked("a", "absent", 9, life)]))
+
+    assert hearing.overrides({"cpu-1": seen}) == {"cpu-1": {"a": Wanted.ABSENT}}
+
+
+def test_what_was_asked_of_an_earlier_life_of_a_worker_is_over() -> None:
+    hearing = Hearing(Clock())
+    hearing.demand(Demand(backend="one", overrides=[asked("a", "loaded", 5, "an earlier one")]))
+
+    assert hearing.overrides({"cpu-1": worker("cpu-1")}) == {}
+
+
+def test_an_api_that_read_earlier_and_speaks_later_takes_nothing_back() -> None:
+    clock = Clock()
+    hearing, seen = Hearing(clock), worker("cpu-1")
+    word = asked("a", "loaded", 5, seen.heartbeat.incarnation)
+    hearing.demand(Demand(backend="one", as_of=8, overrides=[word]))
+
+    assert not hearing.demand(Demand(backend="one", as_of=7))
+    assert hearing.overrides({"cpu-1": seen}) == {"cpu-1": {"a": Wanted.LOADED}}
+    clock.now += 11
+    assert hearing.demand(Demand(backend="one", as_of=2)), "restored from an older state"
+    assert hearing.overrides({"cpu-1": seen}) == {}
 
 
 def test_a_heartbeat_that_only_tells_the_time_wakes_nobody() -> None:

@@ -1,4 +1,4 @@
-"""Tells the operator how much work there is."""
+"""Tells the operator how much work there is, and what people ask of single workers."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from captionfleet.broker.link import Link, NotConfirmed
 from captionfleet.broker.names import Names
 from captionfleet.messages import Demand, ModelDemand
+from captionfleet_api.jobs.overrides import told_overrides
 from captionfleet_api.store.engine import Database
 from captionfleet_api.store.tables import OPEN_STATES, Task, TaskState
 
@@ -28,7 +29,8 @@ class DemandTeller:
         """Count open tasks by model and publish the counts; without a broker, only count."""
         async with self._database.read() as session:
             models = await open_tasks(session)
-        message = Demand(backend=self._backend, models=models)
+            overrides, as_of = await told_overrides(session)
+        message = Demand(backend=self._backend, models=models, overrides=overrides, as_of=as_of)
         self._told = models
         # Without a broker nobody hears it: the next telling is 2 s away, or at the reconnect.
         with suppress(NotConfirmed):

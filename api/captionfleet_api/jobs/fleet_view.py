@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from captionfleet.messages import Copy, Heartbeat, OperatorHeartbeat
+from captionfleet.messages import Copy, Heartbeat, OperatorHeartbeat, OverrideState, Wanted
 from captionfleet_api.jobs import waiting
 from captionfleet_api.jobs.release_window import Window, takes_work, window
 
 HEARTBEAT_SECONDS = 2.0
 FRESH_SECONDS = 3 * HEARTBEAT_SECONDS
 KEPT_SECONDS = 30.0
+OPERATOR_SILENT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class WorkerView:
     """A worker heard from within the last 30 s, as REST shows it."""
 
     id: str
+    incarnation: str
+    """Another one is another life of the worker."""
     pool: str
     node: str
     device: str
@@ -118,6 +121,22 @@ class FleetView:
         views = [self._view(heard) for heard in self._workers.values()]
         return sorted(views, key=lambda view: (view.pool, view.id))
 
+    def incarnations(self) -> dict[str, str]:
+        """Worker -> its present life, for all heard within 30 s."""
+        self._forget_silent()
+        return {name: heard.message.incarnation for name, heard in self._workers.items()}
+
+    def override_state(self, worker: str, model: str, wanted: Wanted) -> OverrideState:
+        """What became of an override, in words, by the operator's last word."""
+        silent = self.operator_seen_seconds()
+        if self._operator is None or silent is None or silent > OPERATOR_SILENT_SECONDS:
+            since = "" if silent is None else f" for {silent:.0f} s"
+            return OverrideState(message=f"waits for the operator, which was not heard{since}")
+        told = self._operator[0].overrides.get(worker, {}).get(model)
+        if told is None or told.wanted != wanted:
+            return OverrideState(message="the operator is being told")
+        return told
+
     def revision_of(self, model: str, fingerprint: str) -> str | None:
         """The revision of a fresh, loaded copy made from this very spec."""
         for copy in self._ready_copies(model):
@@ -166,7 +185,8 @@ class FleetView:
         return [
             copy
             for worker in self._fresh_workers()
-            for copy in worker.copies
+            for each in worker.copies
+            for copy in each.both
             if copy.model == model and takes_work(copy) and not worker.draining
         ]
 
@@ -181,13 +201,18 @@ class FleetView:
         held = [self._token_models.get(token) for token in {*message.held, *message.running}]
         return WorkerView(
             id=message.worker,
+            incarnation=message.incarnation,
             pool=message.pool,
             node=message.host,
             device=message.device,
             device_name=message.device_name,
             memory_total=message.memory_total,
             memory_used=message.memory_used,
-            copies=tuple(_copy_view(copy, held.count(copy.model)) for copy in message.copies),
+            copies=tuple(
+                _copy_view(each, held.count(copy.model) if each is copy else 0)
+                for copy in message.copies
+                for each in copy.both
+            ),
             cached=tuple(message.cached),
             draining=message.draining,
             fresh=self._fresh(heard),
@@ -199,7 +224,9 @@ def _windows(message: Heartbeat) -> dict[str, Window]:
     if message.draining:
         return {}
     return {
-        copy.model: window([c for c in message.copies if c.model == copy.model])
+        copy.model: window(
+            [each for c in message.copies if c.model == copy.model for each in c.both]
+        )
         for copy in message.copies
     }
 

@@ -19,6 +19,7 @@ from captionfleet_api.jobs.demand import DemandTeller
 from captionfleet_api.jobs.fleet_view import FleetView
 from captionfleet_api.jobs.holds import Holds
 from captionfleet_api.jobs.loops import keep_going
+from captionfleet_api.jobs.overrides import Overrides
 from captionfleet_api.jobs.publisher import IN_FLIGHT, Publisher
 from captionfleet_api.jobs.relay import Relay
 from captionfleet_api.jobs.results import PREFETCH, Results
@@ -46,6 +47,7 @@ class Flow:
         fleet_view: FleetView,
         catalog: Catalog,
         blobs: Blobs,
+        overrides: Overrides,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -53,6 +55,7 @@ class Flow:
         self._fleet_view = fleet_view
         self._catalog = catalog
         self._blobs = blobs
+        self._overrides = overrides
         self._run: _Run | None = None
 
     @property
@@ -65,13 +68,18 @@ class Flow:
         if self._run:
             self._run.releasing = False
 
+    def tell_demand(self) -> None:
+        """Tell the operator at once: a person asked something of a worker."""
+        if self._run:
+            self._run.tell_demand()
+
     async def run(self) -> None:
         """Serve until cancelled. Transactions that are under way then are finished first."""
         settings, names = self._settings, Names(self._settings.fleet)
         own = names.results_queue(await installation_id(self._database))
         self._run = _Run(
             settings, names, settings.server_queue or own, self._database, self._changes,
-            self._fleet_view, self._catalog, self._blobs,
+            self._fleet_view, self._catalog, self._blobs, self._overrides,
         )  # fmt: skip
         await self._run.serve()
 
@@ -89,6 +97,7 @@ class _Run:
         view: FleetView,
         catalog: Catalog,
         blobs: Blobs,
+        overrides: Overrides,
     ) -> None:
         link = Link(settings.rabbitmq_url.get_secret_value(), "api", self._set_up)
         self._link = link
@@ -102,6 +111,7 @@ class _Run:
         )
         self._relay = Relay(database, catalog, view, self._publisher, self._holds, changes)
         self._results = Results(database, changes)
+        self._overrides = overrides
         self._demand = DemandTeller(link, names, results_queue, database)
         self._witness = Witness(database, view, changes)
         self._vanished = Vanished(database, catalog, changes, settings.model_deleted_seconds)
@@ -119,6 +129,9 @@ class _Run:
     @property
     def trouble(self) -> str:
         return self._link.trouble or next(iter(self._failing.values()), "")
+
+    def tell_demand(self) -> None:
+        self._pulse_now.set()
 
     async def serve(self) -> None:
         steps: list[tuple[str, Callable[[], Awaitable[object]]]] = [
@@ -186,6 +199,7 @@ class _Run:
         self._pulse_now.clear()
         if self._consumer and self._consumer.lost and self._link.session:
             await self._link.session.close()  # the results queue was deleted: set up anew
+        await self._overrides.forget_ended()
         models = await self._demand.tell()
         await self._vanished.judge(models)
         self._fleet_view.explain(self._holds.sentences() | self._vanished.sentences())

@@ -9,6 +9,7 @@ from captionfleet_api.hub import OFFERS
 from captionfleet_api.jobs.fleet_view import WorkerView
 from captionfleet_api.jobs.shapes import Page, Shape, rfc3339
 from captionfleet_api.parts import Api, Parts
+from captionfleet_api.routes.overrides import OverrideShape, override_shape
 from captionfleet_api.routes.problems import Problem
 
 router = APIRouter(tags=["fleet"])
@@ -41,6 +42,9 @@ class WorkerShape(Shape):
     memory: MemoryShape
     copies: list[CopyShape]
     cached: list[str]
+    """Models whose files are here."""
+    overrides: dict[str, OverrideShape]
+    """Model -> what a person asked of this worker over the planner's wish."""
     draining: bool
     fresh: bool
     """Heard within three heartbeat periods."""
@@ -104,7 +108,20 @@ class FleetShape(Shape):
 @router.get("/workers")
 async def workers(api: Api) -> Page[WorkerShape]:
     """The workers that were heard within 30 s."""
-    return Page(items=[_worker(view) for view in api.fleet_view.workers()])
+    views = api.fleet_view.workers()
+    asked = await api.overrides.of_all({view.id: view.incarnation for view in views})
+    return Page(
+        items=[
+            _worker(
+                view,
+                {
+                    name: override_shape(row, api.fleet_view)
+                    for name, row in asked.get(view.id, {}).items()
+                },
+            )
+            for view in views
+        ]
+    )
 
 
 @router.get("/fleet")
@@ -134,7 +151,7 @@ async def accept(name: str, api: Api) -> dict[str, Any]:
     return (await api.catalog.put(offer.manifest())).as_manifest()
 
 
-def _worker(view: WorkerView) -> WorkerShape:
+def _worker(view: WorkerView, overrides: dict[str, OverrideShape]) -> WorkerShape:
     return WorkerShape(
         id=view.id,
         pool=view.pool,
@@ -150,6 +167,7 @@ def _worker(view: WorkerView) -> WorkerShape:
             for copy in view.copies
         ],
         cached=list(view.cached),
+        overrides=overrides,
         draining=view.draining,
         fresh=view.fresh,
         seen_at=rfc3339(view.seen_at) or "",

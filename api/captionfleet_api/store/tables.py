@@ -215,6 +215,19 @@ class KnownCaption(Base):
     created_at: Mapped[float]
 
 
+class Override(Base):
+    """What a person asked of one life of one worker about one model."""
+
+    __tablename__ = "overrides"
+    worker: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    incarnation: Mapped[str]
+    """The worker's life that it was asked of, and ends with."""
+    state: Mapped[str]
+    """loaded, cached or absent."""
+    asked_at: Mapped[float]
+
+
 class CodeVersion(Base):
     """One version of a person's code with its arguments. Never changed, and never removed with
     its model: who may run code on the workers can be looked up."""

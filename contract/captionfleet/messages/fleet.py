@@ -158,6 +158,8 @@ class OverrideState(Message):
     """How far an override has got, or why it cannot be done."""
 
     message: str
+    wanted: Wanted | None = None
+    """What was asked: the answer to an earlier word is none to a later one."""
     done: bool = False
     """The worker is as it was asked to be."""
     refused: bool = False

@@ -18,7 +18,9 @@ def override_states(
     """Worker -> model -> state, for the workers that are heard."""
     return {
         worker: {
-            name: _state(world, memory, placement, world.workers[worker], name, wanted)
+            name: _state(world, memory, placement, world.workers[worker], name, wanted).model_copy(
+                update={"wanted": wanted}
+            )
             for name, wanted in asked.items()
         }
         for worker, asked in sorted(world.overrides.items())
