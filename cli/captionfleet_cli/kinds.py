@@ -55,7 +55,7 @@ KINDS = (
             Field("STATE", ".state"), Field("COPIES", ".loaded"), Field("IN-FLIGHT", ".in_flight"),
             Field("MEMORY", ".memory_used"), Field("SEEN", ".seen_at", "date"),
             Field("NODE", ".node", wide=True), Field("MODELS", ".models", wide=True),
-            Field("CACHED", ".cached", wide=True),
+            Field("CACHED", ".cached", wide=True), Field("ASKED", ".asked", wide=True),
         ),
         ".id",
     ),

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from captionfleet_cli.apply import add, apply
 from captionfleet_cli.doctor import doctor
 from captionfleet_cli.logs import logs
+from captionfleet_cli.overrides import download, evict, load, release, unload
 from captionfleet_cli.resources import delete, describe, get
 from captionfleet_cli.results.command import results
 from captionfleet_cli.submit.command import submit
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 for command in (
     up, submit, results, get, describe, add, apply, upload, delete, logs, test, doctor, worker,
+    download, load, unload, evict, release,
 ):  # fmt: skip
     app.command()(command)
 

@@ -165,6 +165,7 @@ def _worker_document(worker: Worker) -> Document:
     return worker.model_dump(mode="json") | {
         "state": "draining" if worker.draining else "ready" if worker.fresh else "silent",
         "models": [f"{copy.model}({copy.state})" for copy in worker.copies],
+        "asked": [f"{name}({each.state})" for name, each in sorted(worker.overrides.items())],
         "loaded": f"{len(ready)}/{len(worker.copies)}",
         "in_flight": sum(copy.in_flight for copy in worker.copies),
         "memory_used": f"{size(worker.memory.used)} of {size(worker.memory.total)}",

@@ -21,6 +21,7 @@ from captionfleet.client.shapes import (
     GridRow,
     Image,
     Job,
+    Override,
     Prompt,
     Shape,
     Task,
@@ -332,6 +333,23 @@ class Client:
     async def workers(self) -> list[Worker]:
         found = json.loads(await self._send("GET", "/workers"))
         return [Worker.model_validate(each) for each in found["items"]]
+
+    async def override(
+        self, worker: str, model: str, state: Literal["loaded", "cached", "absent"]
+    ) -> Override:
+        """Ask this worker for it over the planner's wish, until it is released or ends."""
+        body = {"state": state}
+        return Override.model_validate_json(
+            await self._send("PUT", f"/workers/{worker}/overrides/{model}", json=body)
+        )
+
+    async def override_of(self, worker: str, model: str) -> Override:
+        path = f"/workers/{worker}/overrides/{model}"
+        return Override.model_validate_json(await self._send("GET", path))
+
+    async def release(self, worker: str, model: str) -> None:
+        """Leave the model on this worker to the planner again."""
+        await self._send("DELETE", f"/workers/{worker}/overrides/{model}")
 
     async def fleet(self) -> Fleet:
         """How the installation is: broker, operator, workers, refused manifests."""

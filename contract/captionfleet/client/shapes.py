@@ -167,6 +167,18 @@ class WorkerCopy(Shape):
     """Why it failed, or how far it is."""
 
 
+class Override(Shape):
+    """What a person asked of a worker about a model, and what became of it."""
+
+    model: str
+    state: Literal["loaded", "cached", "absent"]
+    message: str = ""
+    """How far it has got, or why it cannot be done."""
+    done: bool = False
+    refused: bool = False
+    """It cannot be done as things stand."""
+
+
 class Worker(Shape):
     id: str
     pool: str
@@ -175,6 +187,8 @@ class Worker(Shape):
     memory: Memory = Memory()
     copies: list[WorkerCopy] = []
     cached: list[str] = []
+    overrides: dict[str, Override] = {}
+    """By model."""
     draining: bool = False
     fresh: bool = True
     """Heard within three heartbeat periods."""
@@ -197,7 +211,7 @@ class CodeVersion(Shape):
     """RFC 3339; None if it is not known to have taken effect."""
     current: bool = False
     entrypoint: str = ""
-    kwargs: dict[str, str] = {}
+    kwargs: dict[str, str] = {}  # type: ignore[no-redef] # clashes with a name of mypy's plugin
 
 
 class BrokerState(Shape):
