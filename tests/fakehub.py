@@ -11,6 +11,7 @@ import json
 import socket
 import threading
 import urllib.parse
+from collections import Counter
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +19,9 @@ from pathlib import Path
 from types import TracebackType
 
 TOKEN = "hf_of_an_account_that_may"
+_LARGE = 100_000
+"""Bytes from which a file is known by its sha256, as LFS files are."""
+_PIECE = 65_536
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,9 @@ class HubRepo:
 
     files: dict[str, bytes]
     gated: bool
+    """Looked up by anybody, downloaded with TOKEN alone."""
+    private: bool = False
+    """Without TOKEN it is not there."""
 
     @property
     def commit(self) -> str:
@@ -47,14 +54,42 @@ class FakeHub:
     tokens_seen: set[str] = field(default_factory=set)
     connections: set[socket.socket] = field(default_factory=set)
     breaks: int = 0
-    """How many of the next downloads are cut in the middle of the file."""
+    """How many of the next downloads are cut in the middle of what they send."""
+    pauses: list[str] = field(default_factory=list)
+    """Retry-After of the next answers, which are 429."""
+    refusals: list[int] = field(default_factory=list)
+    """Statuses of the next answers to downloads."""
+    wrong: Counter[str] = field(default_factory=Counter)
+    """How many of the next downloads of a file bring other bytes, as many as promised."""
+    short: set[str] = field(default_factory=set)
+    """Files of which only the first half is sent, as if that were all."""
+    knows_ranges: bool = True
+    """Otherwise whole files are sent, whatever part was asked for."""
+    hold_at: int | None = None
+    """Downloads that would send more than so many bytes of a file wait there for `go_on`."""
+    held: threading.Event = field(default_factory=threading.Event)
+    """Set when a download waits."""
+    go_on: threading.Event = field(default_factory=threading.Event)
+    sends_to: str = ""
+    """Address of a hub that keeps the contents: downloads are redirected there."""
+    ranges: list[tuple[str, int]] = field(default_factory=list)
+    """Downloads in order: file, and the byte they began at."""
+    sent: Counter[str] = field(default_factory=Counter)
+    """Bytes sent of each file."""
 
-    def add(self, repo: str, source: Path | dict[str, bytes], *, gated: bool = False) -> HubRepo:
+    def add(
+        self,
+        repo: str,
+        source: Path | dict[str, bytes],
+        *,
+        gated: bool = False,
+        private: bool = False,
+    ) -> HubRepo:
         """Offer the files of a folder, or these, under `owner/name`."""
         if isinstance(source, Path):
             names = [file for file in source.rglob("*") if file.is_file()]
             source = {str(file.relative_to(source)): file.read_bytes() for file in names}
-        self.repos[repo] = HubRepo(source, gated)
+        self.repos[repo] = HubRepo(source, gated, private)
         return self.repos[repo]
 
     def fetched(self) -> set[str]:
@@ -87,6 +122,7 @@ class FakeHub:
 
     def stop(self) -> None:
         """Go off the network, open connections included; may be called again."""
+        self.go_on.set()
         self._server.shutdown()
         for connection in list(self.connections):
             with contextlib.suppress(OSError):
@@ -118,44 +154,81 @@ class _Handler(BaseHTTPRequestHandler):
         self.served.asked.append(f"{self.command} {path}")
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         self.served.tokens_seen |= {token} - {""}
+        if self.served.pauses:
+            return self._refuse(429, "TooManyRequests", self.served.pauses.pop(0))
         parts = path.strip("/").split("/")
         api = parts[:2] == ["api", "models"]
         owner_and_name, rest = (parts[2:4], parts[4:]) if api else (parts[:2], parts[2:])
         repo = self.served.repos.get("/".join(owner_and_name))
-        if repo is None:
-            return self._refuse(404, "RepoNotFound")
+        if repo is None or (repo.private and token != TOKEN):
+            return self._refuse(404 if repo is None else 401, "RepoNotFound")
         if len(rest) > 1 and rest[1] not in ("main", repo.commit):
             return self._refuse(404, "RevisionNotFound")
-        if not api and repo.gated and token != TOKEN:
-            return self._refuse(401, "GatedRepo")
         if api:
             name = "/".join(owner_and_name)
             return self._json(_tree(repo) if rest[:1] == ["tree"] else _info(name, repo))
+        if repo.gated and token != TOKEN:
+            return self._refuse(403 if token else 401, "GatedRepo")
+        if self.served.refusals:
+            return self._refuse(self.served.refusals.pop(0), "Refused")
         return self._file(repo, "/".join(rest[2:]))
 
     def _file(self, repo: HubRepo, name: str) -> None:
         if name not in repo.files:
             return self._refuse(404, "EntryNotFound")
+        if self.served.sends_to:
+            return self._redirect(self.served.sends_to + self.path)
         content, start = repo.files[name], 0
-        if asked := self.headers.get("Range", "").removeprefix("bytes="):
+        if self.served.wrong[name]:
+            self.served.wrong[name] -= 1
+            content = bytes(len(content))
+        elif name in self.served.short:
+            content = content[: len(content) // 2]
+        asked = self.headers.get("Range", "").removeprefix("bytes=")
+        if asked and self.served.knows_ranges:
             start = int(asked.split("-")[0])
+        if self.command == "GET":
+            self.served.ranges.append((name, start))
+        if start and start >= len(content):
+            return self._refuse(416, "RangeNotSatisfiable")
         self.send_response(206 if start else 200)
-        self.send_header("ETag", f'"{hashlib.sha1(content).hexdigest()}"')
+        self.send_header("ETag", f'"{_key(repo.files[name])}"')
         self.send_header("X-Repo-Commit", repo.commit)
         self.send_header("Content-Length", str(len(content) - start))
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.end_headers()
         if self.command == "GET":
-            self._body(content[start:])
+            self._body(name, content[start:])
         return None
 
-    def _body(self, content: bytes) -> None:
+    def _body(self, name: str, content: bytes) -> None:
         if self.served.breaks > 0:
             self.served.breaks -= 1
             content = content[: len(content) // 2]
             self.close_connection = True
-        self.wfile.write(content)
+        hold, there = self.served.hold_at, 0
+        if hold is not None and len(content) > hold:
+            self._send(name, content[:hold])
+            self.served.held.set()
+            self.served.go_on.wait(60)
+            there = hold
+        for at in range(there, len(content), _PIECE):
+            self._send(name, content[at : at + _PIECE])
+
+    def _send(self, name: str, piece: bytes) -> None:
+        try:
+            self.wfile.write(piece)
+        except OSError:  # who asked has left
+            self.close_connection = True
+            return
+        self.served.sent[name] += len(piece)
+
+    def _redirect(self, address: str) -> None:
+        self.send_response(302)
+        self.send_header("Location", address)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _json(self, value: object) -> None:
         content = json.dumps(value).encode()
@@ -165,8 +238,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def _refuse(self, status: int, code: str) -> None:
+    def _refuse(self, status: int, code: str, retry_after: str = "") -> None:
         self.send_response(status)
+        if retry_after:
+            self.send_header("Retry-After", retry_after)
         self.send_header("X-Error-Code", code)
         self.send_header("X-Error-Message", code)
         self.send_header("Content-Length", "0")
@@ -180,8 +255,23 @@ def _info(name: str, repo: HubRepo) -> dict[str, object]:
 
 
 def _tree(repo: HubRepo) -> list[dict[str, object]]:
-    return [
-        {"type": "file", "path": name, "size": len(content),
-         "oid": hashlib.sha1(content).hexdigest()}
-        for name, content in sorted(repo.files.items())
-    ]  # fmt: skip
+    return [_entry(name, content) for name, content in sorted(repo.files.items())]
+
+
+def _entry(name: str, content: bytes) -> dict[str, object]:
+    entry = {"type": "file", "path": name, "size": len(content), "oid": _git_hash(content)}
+    if len(content) < _LARGE:
+        return entry
+    sha256 = hashlib.sha256(content).hexdigest()
+    return entry | {"lfs": {"oid": sha256, "size": len(content), "pointerSize": 134}}
+
+
+def _key(content: bytes) -> str:
+    """What a content is known by: the ETag of the hub, and the name of its blob in caches."""
+    if len(content) < _LARGE:
+        return _git_hash(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _git_hash(content: bytes) -> str:
+    return hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()

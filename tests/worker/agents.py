@@ -8,15 +8,15 @@ from tests.worker.stand_ins import Workshop
 
 from captionfleet_worker.agent import Agent
 from captionfleet_worker.device import Device
-from captionfleet_worker.model_files import Fetch
+from captionfleet_worker.fetcher import Fetching
 from captionfleet_worker.settings import WorkerSettings
 
 
 @asynccontextmanager
 async def working(
-    settings: WorkerSettings, workshop: Workshop, fetch: Fetch | None = None
+    settings: WorkerSettings, workshop: Workshop, fetcher: Fetching | None = None
 ) -> AsyncIterator[Agent]:
-    agent = Agent(settings, Device("CPU"), workshop.start, fetch)
+    agent = Agent(settings, Device("CPU"), workshop.start, fetcher or workshop)
     running = asyncio.create_task(agent.run())
     yield agent
     if not agent._stop.is_set():  # asked twice, it would end at once

@@ -64,7 +64,7 @@ def place(link: Link, names: Names, workshop: Workshop, tmp_path: Path) -> Workp
     return Workplace(
         worker="w1", names=names, link=link, meters=Meters(), device="cpu", threads=1,
         custom_infer=tmp_path, cache=None, rooms=tmp_path / "rooms", logs=tmp_path,
-        start_engine=workshop.start, changed=lambda: None,
+        start_engine=workshop.start, changed=lambda: None, supply=workshop.supply,
     )  # fmt: skip
 
 

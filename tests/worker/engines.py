@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image, ImageOps
 from tests.conftest import SHAPES
+from tests.worker.hubs import supplied
 
 from captionfleet.resources.model import ModelSpec
 from captionfleet_worker.engine_process import Answer, EngineOrder, EngineProcess, Shot
@@ -29,8 +30,8 @@ def order_for(
 
 @asynccontextmanager
 async def engine_of(order: EngineOrder) -> AsyncIterator[EngineProcess]:
-    """A loaded engine, ended afterwards."""
-    engine = await EngineProcess.start(order, lambda phase, sentence: None)
+    """A loaded engine, its files fetched before, ended afterwards."""
+    engine = await EngineProcess.start(await supplied(order), lambda phase, sentence: None)
     try:
         yield engine
     finally:

@@ -120,6 +120,13 @@ class Workshop:
         self.engines.append(StandInEngine(self))
         return self.engines[-1]
 
+    async def supply(self, order: EngineOrder, tell: Any) -> EngineOrder:
+        """Stand-in engines need no files."""
+        return order
+
+    async def fetch(self, model: str, asked: ModelAssignment, tell: Any) -> None:
+        raise NotImplementedError("no test asks a workshop for files")
+
 
 class Desk:
     """The api's end: publishes tasks of one model and gathers the results."""

@@ -13,7 +13,7 @@ from tests.worker.engines import TRUTH, engine_of, normalized, order_for
 from captionfleet.resources.model import ModelSpec
 from captionfleet_worker.engine.protocol import LoadFailed
 from captionfleet_worker.engine.remote_code import check_all_here, check_pinned, own_captioner
-from captionfleet_worker.engine_process import EngineProcess, Shot
+from captionfleet_worker.engine_process import Shot
 
 BLIP = SHAPES / "models" / "shapes-blip"
 CONFIGURATION = """
@@ -78,7 +78,8 @@ TRUSTED = {"loader": {"trustRemoteCode": True}}
 async def refused(spec: dict[str, Any], place: Path) -> LoadFailed:
     with pytest.raises(LoadFailed) as failed:
         order = order_for(spec, place, cache=place / "cache")
-        await EngineProcess.start(order, lambda phase, sentence: None)
+        async with engine_of(order):
+            pass
     return failed.value
 
 

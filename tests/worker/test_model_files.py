@@ -12,8 +12,8 @@ from tests.worker.stand_ins import Operator, Workshop
 
 from captionfleet.messages import Download, FilesState, ModelAssignment, Wanted
 from captionfleet_worker.agent import Agent
-from captionfleet_worker.engine_process import LoadFailed
-from captionfleet_worker.model_files import Tell
+from captionfleet_worker.engine_process import EngineOrder, LoadFailed
+from captionfleet_worker.fetcher import Tell
 from captionfleet_worker.settings import WorkerSettings
 
 HUB = {"source": {"huggingFace": {"repo": "owner/name"}}}
@@ -30,6 +30,9 @@ class Fetcher:
     cache: Path
     go: asyncio.Event = field(default_factory=asyncio.Event)
     failures: list[Exception] = field(default_factory=list)
+
+    async def supply(self, order: EngineOrder, tell: Tell) -> EngineOrder:
+        return order
 
     async def fetch(self, model: str, asked: ModelAssignment, tell: Tell) -> None:
         done = Download(files_done=1, files_total=2, bytes_done=5, bytes_total=10)
@@ -67,7 +70,7 @@ async def agent(
     settings: WorkerSettings, cache: Path, workshop: Workshop, operator: Operator, fetcher: Fetcher
 ) -> AsyncIterator[Agent]:
     own = settings.model_copy(update={"cache": cache})
-    async with working(own, workshop, fetcher.fetch) as agent:
+    async with working(own, workshop, fetcher) as agent:
         await eventually(lambda: operator.heartbeats)
         yield agent
 

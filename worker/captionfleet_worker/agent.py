@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 import structlog
@@ -18,21 +18,22 @@ from captionfleet.broker.link import CONNECTION_TROUBLE, Delivery, Link, NotConf
 from captionfleet.broker.names import Names
 from captionfleet.catalog.folder import custom_folder
 from captionfleet.ids import new_id, new_nonce
-from captionfleet.messages import CustomClass, Heartbeat, ModelAssignment
+from captionfleet.messages import CustomClass, Heartbeat, ModelAssignment, Wanted
 from captionfleet_worker.assignments import Assignments
 from captionfleet_worker.cgroup import cores, read_cgroup
 from captionfleet_worker.copies import Copies
 from captionfleet_worker.custom_code import CustomCode, code_of
-from captionfleet_worker.deleting import delete_files
 from captionfleet_worker.device import Device
+from captionfleet_worker.downloads import Downloads
 from captionfleet_worker.draining import Ending, drain, drain_budget
 from captionfleet_worker.engine_room import clear_rooms
-from captionfleet_worker.files_here import files_here
+from captionfleet_worker.fetcher import Fetching, Wishes
+from captionfleet_worker.files_here import hub_repository
 from captionfleet_worker.live_copy import StartEngine, Workplace
 from captionfleet_worker.machine import Machine
 from captionfleet_worker.metrics import Meters
 from captionfleet_worker.metrics_port import serve_port
-from captionfleet_worker.model_files import Fetch, ModelFiles, no_fetch
+from captionfleet_worker.model_files import ModelFiles
 from captionfleet_worker.probes import Health
 from captionfleet_worker.settings import WorkerSettings
 from captionfleet_worker.watchdog import MISTRUST_SECONDS, mistrusted
@@ -52,7 +53,7 @@ class Agent:
         settings: WorkerSettings,
         device: Device,
         start_engine: StartEngine,
-        fetch: Fetch | None = None,
+        fetcher: Fetching | None = None,
     ) -> None:
         self._settings = settings
         self._device = device
@@ -70,8 +71,9 @@ class Agent:
         self._custom_infer = settings.custom_infer or custom_folder(settings.catalog)
         self._code = CustomCode(self._custom_infer, self._change)
         self._assignments = Assignments(settings.worker, settings.kept_assignment)
+        self._downloads = Downloads(settings, self._wishes, fetcher)
         self._copies = Copies(self._workplace(start_engine))
-        self._files = ModelFiles(fetch or no_fetch, self._delete, self._change)
+        self._files = ModelFiles(self._downloads.fetch, self._delete, self._change)
 
     def stop(self) -> None:
         """Drain and end. Asked a second time, end at once."""
@@ -101,6 +103,7 @@ class Agent:
         finally:
             await self._files.end()
             await self._copies.end()
+            self._downloads.leave()
             if server:
                 server.close()
 
@@ -112,6 +115,7 @@ class Agent:
             self._resuming(),
             self._watching_consumers(),
             self._code.watch(),
+            self._downloads.watch(),
         ]
 
     # Being told.
@@ -228,7 +232,7 @@ class Agent:
             incarnation=self._incarnation, host=socket.gethostname(), pid=os.getpid(),
             device=self._device.kind, device_name=self._device.name,
             memory_total=self._machine.memory_total, memory_used=self._machine.memory_used,
-            sent_at=time.time(), cached=self._cached(),
+            sent_at=time.time(), cached=self._cached(), disk=self._downloads.disk,
             custom=[
                 CustomClass(entrypoint=each.entrypoint, sha256=each.sha256)
                 for each in self._code.classes
@@ -242,7 +246,13 @@ class Agent:
         return [name for name, each in self._assignments.models.items() if self._has_files(each)]
 
     def _has_files(self, each: ModelAssignment) -> bool:
-        return files_here(each.spec, self._settings.cache, self._code_of(each) is not None)
+        return self._downloads.here(each, code_found=self._code_of(each) is not None)
+
+    def _wishes(self) -> Wishes:
+        """Which downloads stay when room is short."""
+        wanted = [e for e in self._assignments.models.values() if e.state != Wanted.ABSENT]
+        kept = [each for each in wanted if each.asked or each.state == Wanted.LOADED]
+        return Wishes(_repositories(kept) | self._copies.repositories, _repositories(wanted))
 
     async def _delete(self, model: str, asked: ModelAssignment) -> None:
         """Raises LoadFailed if a copy of another model uses the same files."""
@@ -251,7 +261,7 @@ class Agent:
             for name, each in self._assignments.models.items()
             if name != model and name in self._copies.models
         }
-        await delete_files(asked.spec, self._settings.cache, others)
+        await self._downloads.delete(asked.spec, others)
 
     async def _serve_port(self) -> asyncio.Server | None:
         host, port = self._settings.metrics_host, self._settings.metrics_port
@@ -278,7 +288,12 @@ class Agent:
             custom_infer=self._custom_infer.resolve(), cache=settings.cache,
             rooms=settings.engine_rooms.resolve(), logs=settings.logs_folder.resolve(),
             start_engine=start_engine, changed=self._change, offline=settings.offline,
+            supply=self._downloads.supply,
         )  # fmt: skip
+
+
+def _repositories(models: Iterable[ModelAssignment]) -> frozenset[str]:
+    return frozenset(repo for each in models if (repo := hub_repository(each.spec)))
 
 
 async def _set_or_timeout(event: asyncio.Event, seconds: float) -> None:

@@ -44,6 +44,11 @@ class Copies:
         """Models of which there is a copy, in whatever state."""
         return {copy.model for copy in self._copies.values()}
 
+    @property
+    def repositories(self) -> set[str]:
+        """On hubs, those that copies were made from."""
+        return {name for copy in self._copies.values() if (name := copy.repository)}
+
     async def open(self, session: Session) -> None:
         """Open the consumers of all ready copies that have none in this session."""
         for copy in list(self._copies.values()):

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from captionfleet.broker.link import CONNECTION_TROUBLE, Link, QueueMissing, Session
 from captionfleet.broker.names import Names
-from captionfleet.messages import Copy, CopyState, ModelAssignment
+from captionfleet.messages import Copy, CopyState, Download, ModelAssignment
 from captionfleet.resources import ModelSpec
 from captionfleet_worker.consumer import ModelConsumer
 from captionfleet_worker.engine_process import (
@@ -27,6 +27,8 @@ from captionfleet_worker.engine_process import (
     LoadFailed,
     Shot,
 )
+from captionfleet_worker.fetcher import Tell, not_understood
+from captionfleet_worker.files_here import hub_repository
 from captionfleet_worker.metrics import Meters
 from captionfleet_worker.reconcile import CopyFacts, retry_pause
 from captionfleet_worker.verdicts import Origin
@@ -54,6 +56,8 @@ class Engine(Protocol):
 
 
 Progress = Callable[[str, str], None]
+Supply = Callable[[EngineOrder, Tell], Awaitable[EngineOrder]]
+"""Fetches what an order needs from a hub, and returns it with the folder of that."""
 StartEngine = Callable[[EngineOrder, Progress], Awaitable[Engine]]
 
 
@@ -76,8 +80,9 @@ class Workplace:
     start_engine: StartEngine
     changed: Callable[[], None]
     """Called when what heartbeats say, or what is to be done, has changed."""
+    supply: Supply
     offline: bool = False
-    """Engines never ask a hub."""
+    """Nobody asks a hub."""
 
 
 class LiveCopy:
@@ -103,6 +108,7 @@ class LiveCopy:
         self._place = place
         self._since = time.monotonic()
         self._message: str | None = None
+        self._download: Download | None = None
         self._failure: LoadFailed | None = None
         self._retry_at: float | None = None
         self._order: EngineOrder | None = None
@@ -160,6 +166,11 @@ class LiveCopy:
         return self._engine.pid if self._engine else None
 
     @property
+    def repository(self) -> str | None:
+        """OWNER/NAME of what it is made from, if that is on a hub."""
+        return hub_repository(self._wanted.spec)
+
+    @property
     def held_tokens(self) -> list[str]:
         return self._consumer.held_tokens if self._consumer else []
 
@@ -184,6 +195,7 @@ class LiveCopy:
             message=str(self._failure.message) if self._failure else self._message,
             retry_in_seconds=retry_in, state_seconds=round(now - self._since, 1),
             retriable=self._failure is None or self._failure.retriable,
+            download=self._download if self.state == CopyState.DOWNLOADING else None,
         )  # fmt: skip
         return described.model_copy(update={**self._measured(), **self._work()})
 
@@ -200,6 +212,7 @@ class LiveCopy:
             "memory_bytes": max(self._peak_memory, self._loaded.memory_bytes),
             "load_seconds": round(self._loaded.load_seconds, 2),
             "max_batch_size": self._loaded.max_batch_size,
+            "asked": self._loaded.asked,
         }
 
     def _work(self) -> dict[str, Any]:
@@ -281,7 +294,8 @@ class LiveCopy:
             await self._fail(LoadFailed("WorkerError", f"{type(error).__name__}: {error}", True))
 
     async def _start_engine(self) -> None:
-        self._order = self._order or self._make_order()
+        order = self._order or self._make_order()
+        self._order = await self._place.supply(order, self._tell_download)
         self._engine = await self._place.start_engine(self._order, self._tell_progress)
         self._loaded = self._engine.loaded
 
@@ -289,12 +303,7 @@ class LiveCopy:
         try:
             spec = ModelSpec.model_validate(self._wanted.spec)
         except ValidationError as error:
-            raise LoadFailed(
-                "InvalidSpec",
-                f"this worker does not understand the model's spec ({error.error_count()} "
-                "problems): run the same version of captionfleet everywhere",
-                False,
-            ) from None
+            raise not_understood(error) from None
         place = self._place
         return EngineOrder(
             model=self.model, spec=spec, device=place.device, threads=place.threads,
@@ -322,6 +331,10 @@ class LiveCopy:
     def _tell_progress(self, phase: str, sentence: str) -> None:
         if self.state in (CopyState.LOADING, CopyState.DOWNLOADING):
             self._set(CopyState(phase), sentence)
+
+    def _tell_download(self, sentence: str, download: Download | None) -> None:
+        self._download = download
+        self._tell_progress("downloading", sentence)
 
     def _set(self, state: CopyState, message: str | None = None) -> None:
         if self.state == CopyState.UNLOADING:

@@ -12,12 +12,11 @@ import structlog
 
 from captionfleet.messages import Download, FilesState, ModelAssignment, Wanted
 from captionfleet_worker.engine_process import LoadFailed
+from captionfleet_worker.fetcher import Tell
 from captionfleet_worker.reconcile import FilesFacts, next_files, retry_pause
 
 log = structlog.get_logger()
 
-Tell = Callable[[str, Download | None], None]
-"""Told how far a fetch is: a sentence, and the numbers once they are known."""
 Fetch = Callable[[str, ModelAssignment, Tell], Awaitable[object]]
 """Raises LoadFailed."""
 Delete = Callable[[str, ModelAssignment], Awaitable[None]]
@@ -130,10 +129,3 @@ class ModelFiles:
         work.message, work.download, work.failed = failure.message, None, True
         pause = retry_pause(work.failures, retriable=failure.retriable)
         work.retry_at = time.monotonic() + pause
-
-
-async def no_fetch(model: str, asked: ModelAssignment, tell: Tell) -> None:
-    """For a worker that has no fetcher."""
-    raise LoadFailed(
-        "NoFetcher", f"this worker fetches files only as part of a load: load {model} here instead"
-    )

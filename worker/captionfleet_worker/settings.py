@@ -44,7 +44,27 @@ class WorkerSettings(FleetSettings):
         "else in the working directory.",
     )
     cache: Path | None = Field(
-        None, description="Folder for downloaded models. Default: the cache that HF_HOME names."
+        None,
+        description="Folder for downloaded models, for workers alone: what none of them uses is "
+        "removed when room is short. Default: the cache that HF_HOME names, of which nothing is "
+        "ever removed.",
+    )
+    cache_watermark: int = Field(
+        90,
+        ge=1,
+        le=100,
+        description="Percent of the disk below CAPTIONFLEET_CACHE, or of its limit, that downloads "
+        "may fill.",
+    )
+    cache_limit: int = Field(
+        0,
+        ge=0,
+        description="Most bytes that CAPTIONFLEET_CACHE may take; 0 means what the disk has.",
+    )
+    download_stall_seconds: float = Field(
+        60,
+        gt=0,
+        description="Seconds without a byte after which a download is cut and resumed.",
     )
     offline: bool = Field(
         False, description="Never ask a hub: models load from the cache or a folder, or not at all."
@@ -88,6 +108,10 @@ class WorkerSettings(FleetSettings):
     )
 
     @property
+    def engine_variables(self) -> frozenset[str]:
+        return frozenset(re.split(r"[, ]+", self.engine_env))
+
+    @property
     def logs_folder(self) -> Path:
         return self.logs or self.data / "logs" / self.worker
 
@@ -95,10 +119,6 @@ class WorkerSettings(FleetSettings):
     def engine_rooms(self) -> Path:
         """Folder for what engines need while they run."""
         return self.data / "engines" / self.worker
-
-    @property
-    def engine_variables(self) -> frozenset[str]:
-        return frozenset(re.split(r"[, ]+", self.engine_env))
 
     @property
     def kept_assignment(self) -> Path:

@@ -77,6 +77,8 @@ class Cache(Resource):
     """Access mode of the claim that is made. ReadWriteOnce keeps all workers on one node."""
     size_limit: Quantity = "50Gi"
     """Size of the claim that is made, or most an EmptyDir may take."""
+    high_watermark_percent: Annotated[int, Field(ge=1, le=100)] = 90
+    """Percent of the cache that downloads may fill. Above it, models that nobody uses are removed."""
 
 
 class PoolVolume(Resource):

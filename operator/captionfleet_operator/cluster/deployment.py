@@ -3,6 +3,7 @@
 from typing import Any
 
 from captionfleet.resources import PoolManifest
+from captionfleet.resources.base import quantity_bytes
 from captionfleet.resources.pool import PoolDeviceType
 from captionfleet.resources.pool_pods import CacheType
 from captionfleet_operator.cluster.naming import (
@@ -122,8 +123,11 @@ def _environment(pool: PoolManifest, settings: OperatorSettings) -> list[Manifes
         "CAPTIONFLEET_DRAIN_SECONDS": str(spec.drain.timeout_seconds),
         "CAPTIONFLEET_DATA": "/data",
         "CAPTIONFLEET_CACHE": "/cache",
+        "CAPTIONFLEET_CACHE_WATERMARK": str(spec.cache.high_watermark_percent),
         "HOME": "/data",
     }
+    if limit := _cache_limit(pool):
+        texts["CAPTIONFLEET_CACHE_LIMIT"] = str(limit)
     if spec.hub.offline:
         texts["CAPTIONFLEET_OFFLINE"] = "1"
     if spec.hub.endpoint:
@@ -191,6 +195,16 @@ def _cache(pool: PoolManifest) -> Manifest:
         claim = cache.claim_name or cache_claim_name(pool.name)
         return {"persistentVolumeClaim": {"claimName": claim}}
     return {"emptyDir": {"sizeLimit": cache.size_limit}}
+
+
+def _cache_limit(pool: PoolManifest) -> int | None:
+    """Bytes, where sizeLimit bounds the cache: the disk below it may be larger, and a pod that
+    fills its share is evicted."""
+    cache = pool.spec.cache
+    ours = cache.type == CacheType.EMPTY_DIR or (
+        cache.type == CacheType.PVC and not cache.claim_name
+    )
+    return quantity_bytes(cache.size_limit) if ours else None
 
 
 def _volume_name(index: int) -> str:

@@ -53,6 +53,7 @@ def _hub(pool: PoolManifest) -> dict[str, str]:
         variables["HF_ENDPOINT"] = spec.hub.endpoint
     if spec.cache.host_path:
         variables["CAPTIONFLEET_CACHE"] = spec.cache.host_path
+        variables["CAPTIONFLEET_CACHE_WATERMARK"] = str(spec.cache.high_watermark_percent)
     return variables
 
 

@@ -63,7 +63,7 @@ def _load(order: EngineOrder, code: list[Path], progress: Progress) -> Ready:
         write_files(spec.custom.files, code[0])
     # One thread hashes while the other loads; both read the same pages.
     with ThreadPoolExecutor(1) as hashing:
-        files = _find(order, progress, hashing)
+        files = _find(order, hashing)
         captioner = _captioner(order, code, files.folder, progress)
         fault_point("engine: in mid-load")
         most = spec.batching.max_batch_size
@@ -86,30 +86,30 @@ def _check_fields(spec: ModelSpec) -> None:
         )
 
 
-def _find(order: EngineOrder, progress: Progress, hashing: ThreadPoolExecutor) -> _Files:
+def _find(order: EngineOrder, hashing: ThreadPoolExecutor) -> _Files:
     source, pickle = order.spec.source, order.spec.loader.allow_pickle
     own_code = order.spec.custom is not None
     if source is None:
         return _Files(None, "")
-    if source.volume:
-        folder = Path(source.volume.path)
-        if not folder.is_dir():
-            raise LoadFailed(
-                "SourceNotFound",
-                f"there is no folder {folder}: correct spec.source.volume.path, or put the model "
-                "there",
-            )
-        return _Files(folder, hashing.submit(folder_digest, folder, pickle, own_code))
-    assert source.hugging_face, "a source is a volume or a repository"
+    if source.hugging_face:
+        return _Files(_fetched(order), f"{source.hugging_face.repo}@{order.commit}")
+    assert source.volume, "a source is a volume or a repository"
+    folder = Path(source.volume.path)
+    if not folder.is_dir():
+        raise LoadFailed(
+            "SourceNotFound",
+            f"there is no folder {folder}: correct spec.source.volume.path, or put the model there",
+        )
+    return _Files(folder, hashing.submit(folder_digest, folder, pickle, own_code))
 
-    from captionfleet_worker.engine.hub import Hub
 
-    hub = Hub(source.hugging_face, order.cache, order.offline)
-    trusted = order.spec.loader.trust_remote_code
-    folder, commit = hub.fetch(
-        pickle, own_code, lambda said: progress("downloading", said), code=trusted
-    )
-    return _Files(folder, f"{source.hugging_face.repo}@{commit}")
+def _fetched(order: EngineOrder) -> Path:
+    assert order.files, "who starts an engine has its files fetched before"
+    if not order.files.is_dir():
+        raise LoadFailed(
+            "MissingWeights", f"{order.files} is gone: it is fetched again", retriable=True
+        )
+    return order.files
 
 
 def _captioner(

@@ -1,0 +1,107 @@
+"""What a worker downloads: where to, by whom, what of it is here, and how full that disk is."""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from captionfleet.messages import Disk, ModelAssignment
+from captionfleet_worker.deleting import delete_files
+from captionfleet_worker.engine.protocol import EngineOrder
+from captionfleet_worker.fetcher import Fetcher, Fetching, Tell, Wishes
+from captionfleet_worker.fetching.cache import persons_cache
+from captionfleet_worker.fetching.order import CacheRules
+from captionfleet_worker.fetching.room import disk_of
+from captionfleet_worker.fetching.uses import Uses
+from captionfleet_worker.files_here import FilesHere
+from captionfleet_worker.settings import WorkerSettings
+
+log = structlog.get_logger()
+
+_LOOK_SECONDS = 15.0
+
+
+class Downloads:
+    """`wishes` tells which repositories this worker uses, wants, or knows."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        wishes: Callable[[], Wishes],
+        fetcher: Fetching | None = None,
+    ) -> None:
+        self.rules = cache_rules(settings, persons_cache(os.environ))
+        self.disk: Disk | None = None
+        """As of the last look."""
+        self._folder = self.rules.folder or persons_cache(os.environ)
+        self._wishes = wishes
+        self._here = FilesHere(self._folder)
+        self._uses = Uses(self._folder, settings.worker)
+        self._fetcher = fetcher or Fetcher(
+            settings.worker, self.rules, settings.offline, settings.download_stall_seconds,
+            settings.logs_folder.resolve(), wishes,
+        )  # fmt: skip
+
+    def here(self, model: ModelAssignment, *, code_found: bool) -> bool:
+        """All files of the model are on this worker."""
+        return self._here.all_of(model.fingerprint, model.spec, code_found)
+
+    async def supply(self, order: EngineOrder, tell: Tell) -> EngineOrder:
+        """See Fetching."""
+        try:
+            return await self._fetcher.supply(order, tell)
+        finally:
+            self._here.look_again()
+
+    async def fetch(self, model: str, asked: ModelAssignment, tell: Tell) -> None:
+        """See Fetching."""
+        try:
+            await self._fetcher.fetch(model, asked, tell)
+        finally:
+            self._here.look_again()
+
+    async def delete(
+        self, spec: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """See delete_files."""
+        try:
+            own = self._folder if self.rules.owned else None
+            await delete_files(spec, own, self._uses, others)
+        finally:
+            self._here.look_again()
+
+    async def watch(self) -> None:
+        """Renew the marks of what is used, and look how full the disk is; until cancelled."""
+        while True:
+            try:
+                await asyncio.to_thread(self._look)
+            except OSError as error:
+                log.warning(
+                    "the cache cannot be looked at", place=str(self._folder), why=str(error)
+                )
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def leave(self) -> None:
+        """Nothing is used by this worker any more."""
+        if self.rules.owned:
+            with suppress(OSError):
+                self._uses.settle(())
+
+    def _look(self) -> None:
+        if self.rules.owned:
+            self._uses.settle(self._wishes().keep)
+        self.disk = disk_of(self.rules, self._folder)
+
+
+def cache_rules(settings: WorkerSettings, persons: Path) -> CacheRules:
+    """A folder of the workers' own is bounded and kept in order; a person's cache is not touched,
+    even where a setting names it."""
+    own = settings.cache is not None and settings.cache.resolve() != persons.resolve()
+    return CacheRules(
+        settings.cache and settings.cache.resolve(), own, settings.cache_watermark,
+        settings.cache_limit if own else 0,
+    )  # fmt: skip

@@ -1,0 +1,62 @@
+"""What a repository holds at a commit. Asks the hub, or the cache."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from huggingface_hub import HfApi, get_cached_repo_tree
+from huggingface_hub.errors import CachedRepoTreeNotFoundError
+from huggingface_hub.hf_api import RepoFile
+
+from captionfleet_worker.engine.protocol import LoadFailed
+
+_SHA1 = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a repository."""
+
+    name: str
+    size: int
+    sha256: str | None = None
+    """Of its bytes, where the hub tells it: for large files."""
+    git_sha1: str | None = None
+    """Of its bytes as a git blob, for the others."""
+
+    @property
+    def key(self) -> str:
+        """What its content is known by in the cache: the same as huggingface_hub's."""
+        unknown = hashlib.sha256(f"{self.name} {self.size}".encode()).hexdigest()
+        return self.sha256 or self.git_sha1 or unknown
+
+
+def cached_listing(repo: str, commit: str, cache: Path) -> list[File] | None:
+    """As an earlier download left it, names and sizes alone; None if none did."""
+    try:
+        tree = get_cached_repo_tree(repo, revision=commit, cache_dir=cache)
+    except CachedRepoTreeNotFoundError:
+        return None
+    return [File(each.path, each.size) for each in tree]
+
+
+def asked_listing(api: HfApi, repo: str, commit: str) -> list[File]:
+    """As the hub tells it. Raises LoadFailed for names that are none, and the library's errors."""
+    tree = api.list_repo_tree(repo, recursive=True, revision=commit)
+    return [_file(repo, each) for each in tree if isinstance(each, RepoFile)]
+
+
+def _file(repo: str, entry: RepoFile) -> File:
+    """A hub may be anybody's: what it names becomes a path here."""
+    path = PurePosixPath(entry.path)
+    if path.is_absolute() or ".." in path.parts or "\0" in entry.path:
+        raise LoadFailed("WrongContent", f"{repo} names a file {entry.path!r}: it is not fetched")
+    if entry.lfs and _SHA256.fullmatch(entry.lfs.sha256):
+        return File(entry.path, entry.size, sha256=entry.lfs.sha256)
+    return File(entry.path, entry.size, git_sha1=_if_hash(entry.blob_id))
+
+
+def _if_hash(told: str) -> str | None:
+    return told if _SHA1.fullmatch(told) else None
