@@ -47,7 +47,7 @@ async def caption(client: Client, model: str) -> str:
         found = await client.manifest("models", model)
         status = found.get("status") or {}
         current = status.get("observedGeneration") == found["metadata"]["generation"]
-        return current and status["phase"] == "Ready"
+        return bool(current and status["phase"] == "Ready")
 
     await eventually(ready, seconds=90, what=f"{model} is ready")
     image = await client.upload(SHAPES / "pictures" / "shapes-01.png")

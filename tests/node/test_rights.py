@@ -1,5 +1,6 @@
 """Least privilege: what api and operator did in the tests before is what their roles grant."""
 
+from functools import partial
 from typing import Literal
 
 import pytest
@@ -80,7 +81,7 @@ async def upload_three_versions(installed: Installation) -> None:
         for word in ("one", "two", "three"):
             code = CODE.format(word=word)
             await client.upload_code({"mine.py": code}, name="by-upload")
-            await eventually(lambda word=word: read_by_operator(installed, word), seconds=30)
+            await eventually(partial(read_by_operator, installed, word), seconds=30)
         await client.delete("models", "by-upload")
 
 

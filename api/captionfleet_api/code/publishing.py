@@ -98,7 +98,8 @@ class Publishing:
         kwargs = asked.kwargs
         if kwargs is None:
             kwargs = newest.kwargs if newest and there else {}
-        return Code(tuple(asked.files), entrypoint, kwargs, source and source.as_manifest())
+        written = source.as_manifest() if source else None
+        return Code(tuple(asked.files), entrypoint, kwargs, written)
 
     async def _publish(self, name: str, code: Code, note: str) -> Published:
         newest = await self._history.newest(name)

@@ -3,10 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ConfigDict
+
 from captionfleet.catalog.code import sha256_of
 from captionfleet_api.code.publishing import Judged
 from captionfleet_api.jobs.shapes import Shape, rfc3339
 from captionfleet_api.store.tables import CodeVersion
+
+
+class _CodeShape(Shape):
+    """Forbids other members, or a field `kwargs` would clash with them for the type checker."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 class ArgumentShape(Shape):
@@ -17,7 +25,7 @@ class ArgumentShape(Shape):
     """null if it has none, and must be given."""
 
 
-class CheckShape(Shape):
+class CheckShape(_CodeShape):
     """Code that would be taken."""
 
     name: str
@@ -33,7 +41,7 @@ class CodeFileShape(Shape):
     sha256: str
 
 
-class VersionShape(Shape):
+class VersionShape(_CodeShape):
     model: str
     number: int
     sha256: str

@@ -196,7 +196,7 @@ class Worker(Shape):
     """RFC 3339."""
 
 
-class CodeVersion(Shape):
+class CodeVersion(Shape):  # type: ignore[no-redef] # its kwargs, with those of mypy's plugin
     """One version of a model's uploaded code and its arguments."""
 
     model: str
@@ -211,7 +211,7 @@ class CodeVersion(Shape):
     """RFC 3339; None if it is not known to have taken effect."""
     current: bool = False
     entrypoint: str = ""
-    kwargs: dict[str, str] = {}  # type: ignore[no-redef] # clashes with a name of mypy's plugin
+    kwargs: dict[str, str] = {}
 
 
 class BrokerState(Shape):
