@@ -187,3 +187,12 @@ def test_nothing_is_written_before_the_operator_has_listened() -> None:
     decided = decide(world(models=[model("a")], pools=[pool()], settled=False))
 
     assert (decided.model_statuses, decided.pool_statuses) == ({}, {})
+
+
+def test_how_a_model_is_asked_is_told_and_remembered() -> None:
+    told = "asked nothing, writes up to 64 tokens"
+    asked = world(models=[model("a")], pools=[pool()], workers=[worker("w", copy("a", asked=told))])
+    decision, memory = plan(asked, Memory())
+    assert decision.model_statuses["a"].asked == told
+    later = decide(world(models=[model("a")], pools=[pool()], workers=[worker("w")]), memory)
+    assert later.model_statuses["a"].asked == told

@@ -31,7 +31,7 @@ from tests.worker.tiny_models import BUILDERS, build
 from captionfleet.resources.model import Loader, PipelineTag
 from captionfleet_worker.engine.answering import Answering
 from captionfleet_worker.engine.families import RECIPES, Family, PromptRules, Takes, recipe_for
-from captionfleet_worker.engine.generation import Settled
+from captionfleet_worker.engine.generation import Settled, told
 from captionfleet_worker.engine.protocol import LoadFailed, Shot
 
 # transformers' own habits with numpy; nothing of ours.
@@ -74,6 +74,13 @@ def test_where_a_manifest_says_nothing_the_family_decides(family: str) -> None:
     assert (how.max_new_tokens, how.num_beams) == (recipe.max_new_tokens, recipe.num_beams)
     assert habitual(captioner, max_new_tokens=9, num_beams=2).max_new_tokens == 9
     assert habitual(captioner, num_beams=2).num_beams == 2
+    assert habitual(captioner, prompt="why?").prompt == "why?"
+
+
+def test_how_a_model_is_asked_is_told() -> None:
+    assert told(habitual(captioner_of("florence2"))) == (
+        'asked "<MORE_DETAILED_CAPTION>", writes up to 256 tokens, 3 beams'
+    )
 
 
 @pytest.mark.parametrize("family", ["blip-2", "instructblip", "paligemma", "kosmos-2", "qwen2_vl"])
@@ -105,8 +112,8 @@ def test_a_task_token_of_florence_stands_alone() -> None:
 
 
 def test_a_placeholder_of_the_processor_is_refused() -> None:
-    told = captioner_of("qwen2_vl").prompt_problem("two <|image_pad|> please")
-    assert told and "'<|image_pad|>'" in told
+    problem = captioner_of("qwen2_vl").prompt_problem("two <|image_pad|> please")
+    assert problem and "'<|image_pad|>'" in problem
 
 
 @pytest.mark.parametrize("family", ["instructblip", "llava", "smolvlm", "internvl", "qwen3_vl"])

@@ -162,6 +162,7 @@ async def test_beams_are_taken_up(basic: EngineProcess, pictures: list[bytes]) -
 
 async def test_an_engine_tells_revision_and_memory(basic: EngineProcess) -> None:
     assert len(basic.loaded.revision) == 40
+    assert basic.loaded.asked == "asked nothing, writes up to 32 tokens"
     assert 100e6 < basic.loaded.memory_bytes < 3e9
     assert basic.loaded.max_batch_size == 8 and basic.loaded.load_seconds > 0
     assert basic.memory_bytes() > 100e6

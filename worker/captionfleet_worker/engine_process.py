@@ -82,6 +82,8 @@ class Loaded:
     max_batch_size: int
     uses_torch: bool = False
     """Its process has torch."""
+    asked: str = ""
+    """How it is asked where a job says nothing, in words."""
 
 
 @dataclass(frozen=True)
@@ -229,6 +231,7 @@ class EngineProcess:
             load_seconds=seconds,
             max_batch_size=self._order.spec.batching.max_batch_size,
             uses_torch=said["uses_torch"],
+            asked=said["asked"],
         )
 
     async def _send(self, header: Header, body: bytes = b"") -> None:

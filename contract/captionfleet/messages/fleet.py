@@ -30,6 +30,23 @@ class Download(Message):
     file: str = ""
     """The file that is being fetched."""
 
+    @property
+    def percent(self) -> int:
+        return 100 * self.bytes_done // self.bytes_total if self.bytes_total else 100
+
+    def told(self) -> str:
+        """For people: 1.2 of 3.4 GB, 35 MB/s, about 1 min left."""
+        unit = "GB" if self.bytes_total >= 10**9 else "MB"
+        size = 10**9 if unit == "GB" else 10**6
+        digits = 1 if self.bytes_total < 100 * size else 0
+        done, total = (f"{each / size:.{digits}f}" for each in (self.bytes_done, self.bytes_total))
+        parts = [f"{done} of {total} {unit}"]
+        if self.bytes_per_second is not None:
+            parts.append(f"{self.bytes_per_second / 10**6:.2g} MB/s")
+        if self.seconds_left is not None and self.bytes_done < self.bytes_total:
+            parts.append(f"about {_duration(self.seconds_left)} left")
+        return ", ".join(parts)
+
 
 class Disk(Message):
     """The disk that a worker's downloads go to."""
@@ -50,6 +67,8 @@ class Copy(Message):
     fingerprint: str
     """ModelSpec.fingerprint() of the spec it was made from."""
     revision: str | None = None
+    asked: str = ""
+    """When loaded: how it is asked where a job says nothing, in words."""
     reason: str | None = None
     """One word, when failed: LoadFailed, SmokeTestFailed, OutOfMemory, CodeError, ..."""
     message: str | None = None
@@ -248,6 +267,12 @@ class Demand(Message):
     overrides: list[Override] = []
     as_of: int = 0
     """The database's number of changes when this was read: what was read earlier never wins."""
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, seconds):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def decode_heartbeat(body: bytes) -> Heartbeat | OperatorHeartbeat:

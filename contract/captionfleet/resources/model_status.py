@@ -143,6 +143,25 @@ class RolloutStatus(Resource):
     """Why nothing serves meanwhile, if the old copy had to be unloaded first."""
 
 
+class DownloadStatus(Resource):
+    worker: str
+    """Worker that fetches; of several the one that has most."""
+    files_done: int = 0
+    """Files that are whole."""
+    files_total: int = 0
+    """Files that loading needs."""
+    bytes_done: int = 0
+    """Bytes that are there, rounded to MB."""
+    bytes_total: int = 0
+    """Bytes that loading needs."""
+    percent: int = 0
+    """bytesDone of bytesTotal."""
+    bytes_per_second: int | None = None
+    """Speed over the last seconds; absent until it is measured."""
+    seconds_left: int | None = None
+    """At that speed; absent while nothing comes."""
+
+
 class ModelStatus(Resource):
     observed_generation: int = 0
     """Generation of the spec this status speaks of."""
@@ -154,10 +173,14 @@ class ModelStatus(Resource):
     """Where it comes from, as text."""
     revision: RevisionStatus = RevisionStatus()
     """Which revision answers."""
+    asked: str = ""
+    """How it is asked where a job says nothing, as the last copy told."""
     queue: QueueStatus | None = None
     """Its queue."""
     copies: CopiesStatus = CopiesStatus()
     """Its copies."""
+    download: DownloadStatus | None = None
+    """How far its files are fetched, while they are."""
     cached_on: Annotated[list[str], Field(max_length=LONGEST_LIST)] = []
     """Workers that have its files, the first 64 by name."""
     performance: PerformanceStatus = PerformanceStatus()

@@ -33,6 +33,7 @@ class CopyFacts(NamedTuple):
     current: bool
     """Made from the present spec."""
     revision: str | None
+    asked: str
     message: str
     consuming: bool
     memory_bytes: int | None
@@ -188,6 +189,7 @@ def _copy(model: ModelSeen, worker: WorkerSeen, copy: Copy) -> CopyFacts:
         consuming=copy.consuming,
         memory_bytes=_megabytes(copy.memory_bytes),
         load_seconds=rounded(copy.load_seconds or None),
+        asked=copy.asked,
         median_seconds=rounded(copy.median_seconds or None),
     )
 

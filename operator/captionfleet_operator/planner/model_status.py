@@ -26,6 +26,7 @@ def model_status(
         message=facts.sentence,
         source=_source(model),
         revision=_revision(facts, before.revision),
+        asked=_asked(facts) or before.asked,
         queue=_queue(facts, fleet),
         copies=_copies(facts),
         cached_on=list(facts.cached_on[:LONGEST_LIST]),
@@ -93,6 +94,11 @@ def _revision(facts: Facts, before: RevisionStatus) -> RevisionStatus:
         target=current[0] if current else target,
         proven=facts.proven,
     )
+
+
+def _asked(facts: Facts) -> str:
+    told = [copy.asked for copy in facts.copies if copy.current and copy.asked]
+    return told[0] if told else ""
 
 
 def _queue(facts: Facts, fleet: str) -> QueueStatus:

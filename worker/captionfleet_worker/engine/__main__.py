@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from captionfleet_worker.dying import die_with
 from captionfleet_worker.engine.answering import Batch
+from captionfleet_worker.engine.generation import told
 from captionfleet_worker.engine.loading import Ready, load
 from captionfleet_worker.engine.protocol import (
     EngineOrder,
@@ -82,7 +83,8 @@ def _load(order: EngineOrder, room: Path, stream: BinaryIO) -> Ready | None:
         return None
     _limit_threads(order.threads)  # again: what was loaded may have brought torch along
     _say(stream, {"say": "loaded", "revision": ready.revision, "device_memory": _device_memory(),
-                  "uses_torch": "torch" in sys.modules})  # fmt: skip
+                  "uses_torch": "torch" in sys.modules,
+                  "asked": told(ready.answering.defaults)})  # fmt: skip
     return ready
 
 

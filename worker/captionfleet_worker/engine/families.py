@@ -57,7 +57,7 @@ class Recipe:
 
     @property
     def habits(self) -> Habits:
-        return Habits(self.max_new_tokens, self.num_beams)
+        return Habits(self.max_new_tokens, self.num_beams, self.default_prompt)
 
 
 _IMAGE, _PREFIXED, _PROMPTED = Family.IMAGE, Family.PREFIXED, Family.PROMPTED

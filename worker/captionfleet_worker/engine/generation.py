@@ -1,7 +1,8 @@
 """Options of text generation: a job's over the model's, and those over its family's, checked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from textwrap import shorten
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
@@ -12,6 +13,7 @@ from captionfleet_worker.engine.protocol import LoadFailed
 
 _NOT_OPTIONS = {"prompt", "system_prompt", "extra"}
 OPTION_NAMES = frozenset(Generation.model_fields) - _NOT_OPTIONS
+_LONGEST_TOLD = 100
 _FOR_SAMPLING = ("temperature", "top_p", "top_k")
 _OURS = OPTION_NAMES | {
     "max_length", "min_length", "max_time", "stop_strings", "num_return_sequences",
@@ -28,6 +30,7 @@ class Habits:
 
     max_new_tokens: int = 64
     num_beams: int = 1
+    prompt: str = ""
 
 
 class Settled(Generation):
@@ -43,13 +46,9 @@ class BadOption(ValueError):
 
 def settled(stated: Generation, habits: Habits) -> Settled:
     """What the manifest states, over the habits of its family. Raises LoadFailed."""
-    found = Settled(
-        **{
-            "max_new_tokens": habits.max_new_tokens,
-            "num_beams": habits.num_beams,
-            **stated.model_dump(by_alias=False, exclude_none=True),
-        }
-    )
+    said = stated.model_dump(by_alias=False, exclude_none=True)
+    prompt = stated.prompt.strip() or habits.prompt
+    found = Settled(**{**asdict(habits), **said, "prompt": prompt})
     if (found.min_new_tokens or 0) > found.max_new_tokens:
         raise LoadFailed(
             "InvalidSpec",
@@ -57,6 +56,14 @@ def settled(stated: Generation, habits: Habits) -> Settled:
             f"({found.max_new_tokens}): lower it, or raise maxNewTokens",
         )
     return found
+
+
+def told(settled: Settled) -> str:
+    """How a model is asked where a job says nothing, for people."""
+    prompt = shorten(settled.prompt, _LONGEST_TOLD, placeholder=" ...")
+    asked = f'asked "{prompt}"' if prompt else "asked nothing"
+    beams = f", {settled.num_beams} beams" if settled.num_beams > 1 else ""
+    return f"{asked}, writes up to {settled.max_new_tokens} tokens{beams}"
 
 
 def effective_generation(defaults: Settled, options: Mapping[str, Any]) -> Settled:
