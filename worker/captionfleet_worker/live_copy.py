@@ -271,6 +271,7 @@ class LiveCopy:
         self._set(CopyState.LOADING, "starting its engine again")
         await self._stop_engine()
         await self._start_engine()
+        self._place.meters.engine_restarts.labels(self.model).inc()
         self._set(CopyState.READY)
 
     # Its life.
@@ -298,6 +299,7 @@ class LiveCopy:
         self._order = await self._place.supply(order, self._tell_download)
         self._engine = await self._place.start_engine(self._order, self._tell_progress)
         self._loaded = self._engine.loaded
+        self._place.meters.load_seconds.labels(self.model).observe(self._loaded.load_seconds)
 
     def _make_order(self) -> EngineOrder:
         try:
