@@ -30,6 +30,7 @@ _OF_WORKERS = frozenset(
 )  # fmt: skip
 _KNOWN_BASES = frozenset({"CustomModel", "ABC", "object"})
 _NEEDED = ("load", "infer")
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True)
@@ -163,9 +164,21 @@ def _read(file: CustomFile, code: _Code) -> None:
         code.problems.append(CodeProblem(told, "files", file.path))
     else:
         module = module_of(file.path)
-        for node in tree.body:
+        for node in _statements(tree.body):
             if isinstance(node, ast.ClassDef):
                 code.classes[module, node.name] = _Class(file.path, node)
+
+
+def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    """Those that run when it is imported, in whatever branch."""
+    waiting = list(reversed(body))
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, ast.ClassDef | _Function):
+            inner = [each for each in ast.iter_child_nodes(node) if isinstance(each, ast.stmt)]
+            handlers = [each.body for each in getattr(node, "handlers", ())]
+            waiting += reversed([*inner, *(each for body in handlers for each in body)])
 
 
 def _parsed(file: CustomFile) -> ast.Module:
@@ -224,9 +237,9 @@ def _nothing_found(code: _Code) -> Iterator[CodeProblem]:
 def _method_problems(found: _Class, code: _Code) -> Iterator[CodeProblem]:
     if any(_unknown_bases(each, code) for each in _lineage(found, code)):
         return  # a class that is not here may bring them
-    methods = _methods(found, code)
+    methods, assigned = _methods(found, code), _assigned(found, code)
     for name in _NEEDED:
-        if name not in methods:
+        if name not in methods and name not in assigned:
             told = f"class {found.node.name} has no {name}(): write `def {_signature(name)}:`"
             yield CodeProblem(told, "files", found.file, found.node.lineno)
     for file, function in (methods[name] for name in _NEEDED if name in methods):
@@ -242,17 +255,21 @@ def _signature(name: str) -> str:
     return "load(self)" if name == "load" else "infer(self, image)"
 
 
-_Function = ast.FunctionDef | ast.AsyncFunctionDef
-
-
 def _methods(found: _Class, code: _Code) -> dict[str, tuple[str, _Function]]:
     """Methods of the class and of those it extends: name -> (file, function)."""
     methods: dict[str, tuple[str, _Function]] = {}
     for each in _lineage(found, code):
-        for node in each.node.body:
+        for node in _statements(each.node.body):
             if isinstance(node, _Function):
                 methods.setdefault(node.name, (each.file, node))
     return methods
+
+
+def _assigned(found: _Class, code: _Code) -> set[str]:
+    """Names that the class gets without a def: `infer = caption`."""
+    nodes = [node for each in _lineage(found, code) for node in _statements(each.node.body)]
+    targets = [target for node in nodes if isinstance(node, ast.Assign) for target in node.targets]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
 def _takes_a_picture(function: _Function) -> bool:
@@ -304,8 +321,11 @@ def _kwargs_problems(
 ) -> Iterator[CodeProblem]:
     """As far as __init__ stands in the files: those of other packages are not known here."""
     known = _methods(found, code).get("__init__")
+    lineage = _lineage(found, code)
+    if any(each.node.decorator_list for each in lineage):
+        return  # a decorator such as dataclass may write one
     if known is None:
-        if kwargs and not any(_unknown_bases(each, code) for each in _lineage(found, code)):
+        if kwargs and not any(_unknown_bases(each, code) for each in lineage):
             told = f"{found.node.name} has no __init__ that takes it: write one, or remove it"
             yield from (CodeProblem(told, f"kwargs.{name}") for name in kwargs)
         return
@@ -337,4 +357,9 @@ def _arguments(init: _Function) -> Iterator[Argument]:
 def _default(node: ast.expr | None) -> str | None:
     if node is None:
         return None
-    return str(node.value) if isinstance(node, ast.Constant) else ast.unparse(node)
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    try:
+        return ast.unparse(node)
+    except RecursionError:
+        return "…"

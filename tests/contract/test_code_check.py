@@ -3,6 +3,8 @@
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from captionfleet.code_check import Argument, Checked, check_code
 from captionfleet.resources.model import CustomFile
@@ -104,6 +106,28 @@ def test_a_base_class_may_stand_in_another_file() -> None:
     child = CustomFile(path="child.py", content="from base import Mine\nclass Child(Mine): ...")
     checked = check_code([base, child], "", {"size": "3"})
     assert (checked.entrypoint, checked.problems) == ("child:Child", ())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "try:\n    import fast\nexcept ImportError:\n    fast = None\nelse:\n    pass\n" + GOOD,
+        "if True:\n" + "\n".join(f"    {line}" for line in GOOD.splitlines()),
+        "try:\n    import fast\nexcept ImportError:"
+        + "\n".join(f"    {line}" for line in GOOD.splitlines()),
+        GOOD.replace("def infer", "def caption") + "\n    infer = caption\n",
+        "@decorated\nclass Mine:\n  style: str\n  def load(self): ...\n  def infer(self, i): ...\n",
+        GOOD.replace('"plain"', "-" * 1500 + "1"),
+    ],
+)
+def test_code_may_be_written_in_other_ways(code: str) -> None:
+    kwargs = {"style": "terse"}
+    assert check(code, **kwargs).problems == check(code, "mine:Mine", **kwargs).problems == ()
+
+
+@given(st.text() | st.text(alphabet="class Mine:(self)=\n \t#@x\"'\\\0"))
+def test_any_text_is_judged_and_nothing_fails(code: str) -> None:
+    assert check(code).problems
 
 
 def test_what_a_package_brings_is_not_judged() -> None:
