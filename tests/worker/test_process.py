@@ -95,6 +95,9 @@ async def test_metrics_have_their_old_names(
     assert 'inference_duration_seconds_count{model="m"} 1.0' in page
     assert 'processed_messages_total{model="m"} 2.0' in page
     assert 'processing_errors_total{model="m"} 1.0' in page
+    assert 'captionfleet_worker_copies{model="m",state="ready"} 1.0' in page
+    assert 'captionfleet_worker_load_seconds_count{model="m"} 1.0' in page
+    assert 'captionfleet_worker_batch_size_count{model="m"} 1.0' in page
     assert "\nworker_cpu_usage_percent " in page
     assert "\nworker_ram_usage_percent " in page
     assert missing.status_code == 404

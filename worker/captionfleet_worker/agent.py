@@ -71,7 +71,7 @@ class Agent:
         self._custom_infer = settings.custom_infer or custom_folder(settings.catalog)
         self._code = CustomCode(self._custom_infer, self._change)
         self._assignments = Assignments(settings.worker, settings.kept_assignment)
-        self._downloads = Downloads(settings, self._wishes, fetcher)
+        self._downloads = Downloads(settings, self._wishes, self._meters, fetcher)
         self._copies = Copies(self._workplace(start_engine))
         self._files = ModelFiles(self._downloads.fetch, self._delete, self._change)
 
@@ -210,6 +210,7 @@ class Agent:
         while True:
             self._to_tell.clear()
             await self._machine.measure(self._copies.pids())
+            self._meters.tell_copies(self._copies.views())
             await self._tell()
             await asyncio.sleep(_COALESCE_SECONDS)
             await _set_or_timeout(self._to_tell, _PERIOD_SECONDS - _COALESCE_SECONDS)

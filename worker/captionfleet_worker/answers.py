@@ -57,7 +57,7 @@ class Answers:
                 await held.delivery.ack()
         except Exception:
             # Free its place at the broker. Nobody holds it then, so the sweeper releases it again.
-            log.exception("task not answered", task=held.task.task)
+            log.exception("task not answered", model=held.task.model, task=held.task.task)
             await held.delivery.ack()
         finally:
             self._done(held)
@@ -72,13 +72,19 @@ class Answers:
                 return True
             except Unroutable:
                 self._meters.unroutable.labels(held.task.model).inc()
-                log.warning("result has no taker", queue=held.task.reply_to, task=held.task.task)
+                log.warning(
+                    "result has no taker", model=held.task.model, task=held.task.task,
+                    queue=held.task.reply_to,
+                )  # fmt: skip
                 return True
             except NotConfirmed as error:
                 late = not verdict.final or time.monotonic() > give_up
                 if late and not held.delivery.alive:
                     return False
-                log.info("result published again", task=held.task.task, why=str(error))
+                log.info(
+                    "result published again", model=held.task.model, task=held.task.task,
+                    why=str(error),
+                )  # fmt: skip
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _publish(self, result: ResultMessage, reply_to: str) -> None:

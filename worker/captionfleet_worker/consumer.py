@@ -190,6 +190,8 @@ class ModelConsumer:
             log.warning("message refused", model=self._model, why=str(error))
             await delivery.ack()
             return
+        if delivery.delivery_count:
+            self._meters.redelivered.labels(self._model).inc()
         self._arrivals += 1
         seeded = task.options.get("seed") is not None or self._captioner.seeded
         held = Held(self._arrivals, task, delivery, alone=seeded or lane == Lane.SUSPECT)
@@ -243,6 +245,7 @@ class ModelConsumer:
 
         def begun() -> None:
             self._running = batch
+            self._measure_wait(batch)
             self._changed()
 
         running = asyncio.ensure_future(self._captioner.run(shots, batch[0].task.options, begun))
@@ -271,7 +274,8 @@ class ModelConsumer:
             answers = await flight.running
         except (EngineDied, EngineTimeout) as trouble:
             self._meters.engine_ends.labels(self._model).inc()
-            log.warning("engine lost", model=self._model, pictures=len(batch), why=str(trouble))
+            tasks = [each.task.task for each in batch]
+            log.warning("engine lost", model=self._model, tasks=tasks, why=str(trouble))
             await self._call_back()
             return trouble
         finally:
@@ -282,6 +286,7 @@ class ModelConsumer:
         self._landed_at = now
         self._measure(len(batch), seconds)
         for held, answer in zip(batch, answers, strict=True):
+            self._meters.tokens.labels(self._model).inc(answer.tokens or 0)
             self._answers.give(held, on_answer(answer, seconds))
         return None
 
@@ -294,6 +299,12 @@ class ModelConsumer:
             self._waiting += each.batch
         if self._draining.is_set():
             self._hand_back()
+
+    def _measure_wait(self, batch: list[Held]) -> None:
+        now = time.time()
+        for each in batch:
+            if (released := each.task.released_at) is not None:
+                self._meters.queue_wait.labels(self._model).observe(max(0.0, now - released))
 
     def _measure(self, size: int, seconds: float) -> None:
         """`seconds`: per picture."""

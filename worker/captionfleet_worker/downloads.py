@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from captionfleet.messages import Disk, ModelAssignment
+from captionfleet.messages import Disk, Download, ModelAssignment
 from captionfleet_worker.deleting import delete_files
 from captionfleet_worker.engine.protocol import EngineOrder
 from captionfleet_worker.fetcher import Fetcher, Fetching, Tell, Wishes
@@ -18,6 +18,7 @@ from captionfleet_worker.fetching.order import CacheRules
 from captionfleet_worker.fetching.room import disk_of
 from captionfleet_worker.fetching.uses import Uses
 from captionfleet_worker.files_here import FilesHere
+from captionfleet_worker.metrics import Meters
 from captionfleet_worker.settings import WorkerSettings
 
 log = structlog.get_logger()
@@ -32,6 +33,7 @@ class Downloads:
         self,
         settings: WorkerSettings,
         wishes: Callable[[], Wishes],
+        meters: Meters,
         fetcher: Fetching | None = None,
     ) -> None:
         self.rules = cache_rules(settings, persons_cache(os.environ))
@@ -39,6 +41,7 @@ class Downloads:
         """As of the last look."""
         self._folder = self.rules.folder or persons_cache(os.environ)
         self._wishes = wishes
+        self._meters = meters
         self._here = FilesHere(self._folder)
         self._uses = Uses(self._folder, settings.worker)
         self._fetcher = fetcher or Fetcher(
@@ -53,14 +56,14 @@ class Downloads:
     async def supply(self, order: EngineOrder, tell: Tell) -> EngineOrder:
         """See Fetching."""
         try:
-            return await self._fetcher.supply(order, tell)
+            return await self._fetcher.supply(order, self._counted(order.model, tell))
         finally:
             self._here.look_again()
 
     async def fetch(self, model: str, asked: ModelAssignment, tell: Tell) -> None:
         """See Fetching."""
         try:
-            await self._fetcher.fetch(model, asked, tell)
+            await self._fetcher.fetch(model, asked, self._counted(model, tell))
         finally:
             self._here.look_again()
 
@@ -90,6 +93,21 @@ class Downloads:
         if self.rules.owned:
             with suppress(OSError):
                 self._uses.settle(())
+
+    def _counted(self, model: str, tell: Tell) -> Tell:
+        """Count what comes while it is told. What was there at the beginning did not come now."""
+        before: int | None = None
+
+        def told(sentence: str, download: Download | None) -> None:
+            nonlocal before
+            if download:
+                new = download.bytes_done - (download.bytes_done if before is None else before)
+                # What was refused after its arrival is taken back, and comes again.
+                self._meters.download_bytes.labels(model).inc(max(0, new))
+                before = download.bytes_done
+            tell(sentence, download)
+
+        return told
 
     def _look(self) -> None:
         if self.rules.owned:

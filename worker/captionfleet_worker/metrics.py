@@ -1,12 +1,14 @@
 """What Prometheus reads on the metrics port. Names are a door kept from the original system."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+from captionfleet.messages import Copy
+
+_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 
 class Meters:
@@ -15,10 +17,36 @@ class Meters:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         model = ["model"]
-        self.seconds = Histogram(
-            "inference_duration_seconds", "Engine seconds per picture.", model,
-            buckets=_BUCKETS, registry=self.registry,
-        )  # fmt: skip
+        self.seconds = self._histogram(
+            "inference_duration_seconds", "Engine seconds per picture.", _BUCKETS
+        )
+        self.queue_wait = self._histogram(
+            "captionfleet_worker_queue_wait_seconds",
+            "Seconds of a task from its release to the broker until its engine began with it. The "
+            "clocks of api and worker are compared: what they differ by is in it.",
+            _BUCKETS,
+        )
+        self.load_seconds = self._histogram(
+            "captionfleet_worker_load_seconds",
+            "Seconds from the start of an engine until it could caption, downloads excluded.",
+            (*_BUCKETS, 300, 600),
+        )
+        self.tokens = self._counter(
+            "captionfleet_worker_tokens", "Tokens that models wrote into captions.", model
+        )
+        self.download_bytes = self._counter(
+            "captionfleet_worker_download_bytes", "Bytes fetched from a hub.", model
+        )
+        self.redelivered = self._counter(
+            "captionfleet_worker_redelivered",
+            "Tasks that were delivered before to a consumer that did not answer.",
+            model,
+        )
+        self.engine_restarts = self._counter(
+            "captionfleet_worker_engine_restarts",
+            "Engines started again after they had died or were killed.",
+            model,
+        )
         self.processed = self._counter("processed_messages", "Tasks captioned or failed.", model)
         self.errors = self._counter("processing_errors", "Tasks failed.", model)
         self.cpu = self._gauge(
@@ -45,16 +73,38 @@ class Meters:
         self.sessions = self._counter(
             "captionfleet_worker_sessions", "Connections made to the broker.", []
         )
-        self.batch_size = Histogram(
-            "captionfleet_worker_batch_size", "Pictures per batch.", model,
-            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512), registry=self.registry,
-        )  # fmt: skip
+        self.copies = self._gauge(
+            "captionfleet_worker_copies",
+            "Copies by their state: downloading, loading, ready, unloading or failed.",
+            ["model", "state"],
+        )
+        self.copy_memory = self._gauge(
+            "captionfleet_worker_copy_memory_bytes",
+            "Measured memory of copies: of the GPU on a GPU worker, else main memory.",
+            model,
+        )
+        self.batch_size = self._histogram(
+            "captionfleet_worker_batch_size",
+            "Pictures per batch.",
+            (1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+        )
+
+    def tell_copies(self, views: Sequence[Copy]) -> None:
+        """Show these copies and no others: a gauge would outlive what it tells of."""
+        self.copies.clear()
+        self.copy_memory.clear()
+        for each in views:
+            self.copies.labels(each.model, each.state.value).inc()
+            self.copy_memory.labels(each.model).inc(each.memory_bytes or 0)
+
+    def _histogram(self, name: str, words: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(name, words, ["model"], buckets=buckets, registry=self.registry)
 
     def _counter(self, name: str, words: str, labels: list[str]) -> Counter:
         return Counter(name, words, labels, registry=self.registry)
 
-    def _gauge(self, name: str, words: str) -> Gauge:
-        return Gauge(name, words, registry=self.registry)
+    def _gauge(self, name: str, words: str, labels: Sequence[str] = ()) -> Gauge:
+        return Gauge(name, words, labels, registry=self.registry)
 
 
 @dataclass

@@ -7,7 +7,9 @@ known = Counter(
     "captionfleet_tasks_known_total", "Tasks answered from the caption cache.", ["model"]
 )
 published = Counter(
-    "captionfleet_publishes_total", "Publishes of tasks, by what became of them.", ["fate"]
+    "captionfleet_publishes_total",
+    "Publishes of tasks, by what became of them.",
+    ["model", "fate"],
 )
 republished = Counter(
     "captionfleet_republished_total", "Attempts published again, because nobody knew of them."
@@ -17,8 +19,9 @@ results = Counter(
 )
 discarded = Counter(
     "captionfleet_results_discarded_total",
-    "Results without effect: duplicate, outdated, refuse or malformed.",
-    ["verdict"],
+    "Results without effect: duplicate, outdated, refuse or malformed. The model is empty for those "
+    "of no task of ours.",
+    ["model", "verdict"],
 )
 swept = Counter(
     "captionfleet_tasks_swept_total", "Attempts found lost and released again.", ["model"]

@@ -177,6 +177,7 @@ class Publisher:
             prompt=outgoing.prompt,
             options=dict(outgoing.options),
             picture=await self._blobs.get(outgoing.picture_sha256),
+            released_at=time.time(),
         )
         suspect = outgoing.lane == Lane.SUSPECT
         fault_point("relay: after commit, before publish")
@@ -205,7 +206,7 @@ class Publisher:
         self._changes.tell(back | failed)
 
     def _draw_conclusions(self, outgoing: Outgoing, fate: Fate) -> None:
-        metrics.published.labels(fate).inc()
+        metrics.published.labels(outgoing.model, fate).inc()
         if fate is Fate.CONFIRMED:
             self._holds.free(outgoing.model)
         elif fate is Fate.UNROUTABLE:

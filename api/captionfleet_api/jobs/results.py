@@ -61,7 +61,7 @@ class _Written:
     jobs: set[str] = field(default_factory=set)
     models: set[str] = field(default_factory=set)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    discarded: Counter[str] = field(default_factory=Counter)
+    discarded: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 class Results:
@@ -111,13 +111,13 @@ class Results:
             await answer.ack()
         for (model, outcome), count in written.outcomes.items():
             metrics.results.labels(model, outcome).inc(count)
-        for verdict, count in written.discarded.items():
-            metrics.discarded.labels(verdict).inc(count)
+        for (model, verdict), count in written.discarded.items():
+            metrics.discarded.labels(model, verdict).inc(count)
         self._changes.tell(written.jobs, written.models)
 
     async def _write(self, decoded: Sequence[ResultMessage | None]) -> _Written:
         results = [result for result in decoded if result]
-        written = _Written(discarded=Counter(malformed=len(decoded) - len(results)))
+        written = _Written(discarded=Counter({("", "malformed"): len(decoded) - len(results)}))
         now = time.time()
         async with self._database.write() as session:
             rows = await _rows(session, {result.token for result in results})
@@ -154,7 +154,7 @@ def _apply(result: ResultMessage, rows: Mapping[str, _Row], written: _Written, n
     row = rows.get(result.token)
     verdict = judge(result, row.asked() if row else None)
     if row is None or verdict not in (Verdict.ACCEPT, Verdict.PUT_BACK):
-        written.discarded[verdict] += 1
+        written.discarded[row.task.model if row else "", verdict] += 1
         return False
     if verdict is Verdict.PUT_BACK:
         transitions.to_pending(

@@ -29,19 +29,27 @@ class TaskMessage:
     prompt: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     traceparent: str | None = None
+    released_at: float | None = None
+    """When it was given to the broker, in Unix seconds by the api's clock."""
 
     def headers(self) -> dict[str, str]:
         headers = {
             "task": self.task, "token": self.token, "model": self.model,
             "sha256": self.sha256, "prompt": self.prompt, "options": json.dumps(self.options),
         }  # fmt: skip
-        return {**headers, "traceparent": self.traceparent} if self.traceparent else headers
+        if self.traceparent:
+            headers["traceparent"] = self.traceparent
+        if self.released_at is not None:
+            headers["released_at"] = f"{self.released_at:.3f}"
+        return headers
 
     @classmethod
     def decode(cls, headers: dict[str, Any], reply_to: str | None, body: bytes) -> "TaskMessage":
         """Raises MalformedTask if a header is missing or no text."""
         try:
+            released_at = headers.get("released_at")
             return cls(
+                released_at=None if released_at is None else float(released_at),
                 task=str(headers["task"]), token=str(headers["token"]),
                 model=str(headers["model"]), sha256=str(headers["sha256"]),
                 prompt=str(headers.get("prompt", "")),
