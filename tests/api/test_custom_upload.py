@@ -1,5 +1,6 @@
 """Code by REST: checked by reading, kept in versions with their differences, shut on request."""
 
+import asyncio
 import hashlib
 import json
 import sys
@@ -254,6 +255,19 @@ async def test_the_token_guards_the_upload_and_names_the_author(tmp_path: Path) 
         problem(await send(doors), 401)
         doors.client.headers["authorization"] = "Bearer long enough"
         assert (await send(doors)).json()["author"] == "admin"
+
+
+async def test_two_apis_of_one_database_number_versions_once(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    database = {"database_url": postgres_url}
+    async with open_doors(tmp_path, **database) as one, open_doors(tmp_path, **database) as other:
+        codes = [CODE.replace("line", f"line {n}") for n in range(6)]
+        sent = zip([one, other] * 3, codes, strict=True)
+        answers = await asyncio.gather(*(send(doors, code) for doors, code in sent))
+        assert sorted(each.json()["number"] for each in answers) == [1, 2, 3, 4, 5, 6]
+        newest = await other.get("/models/custom/liner/versions/6")
+        assert newest["diff_from"] == 5 and newest["diff"]
 
 
 async def test_the_upload_is_described(doors: Doors) -> None:

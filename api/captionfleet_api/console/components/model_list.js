@@ -25,6 +25,7 @@ export default {
       <div v-if="models && !models.length" class="empty">
         <p><b>No model yet.</b></p>
         <p>{{ wayToAdd("CaptionModel", fleet) }}, or run <code>captionfleet add OWNER/REPO</code>.</p>
+        <p v-if="fleet?.custom_code?.taken">Or <a href="/models/code">upload a model of your own</a>.</p>
       </div>
       <ul v-if="models?.length" class="cards">
         <li v-for="model in models" :key="model.name" class="card">
