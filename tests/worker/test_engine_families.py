@@ -111,9 +111,18 @@ def test_a_task_token_of_florence_stands_alone() -> None:
     assert all(caption.text for caption in captions(captioner, PICTURES, "<CAPTION>"))
 
 
-def test_a_placeholder_of_the_processor_is_refused() -> None:
-    problem = captioner_of("qwen2_vl").prompt_problem("two <|image_pad|> please")
-    assert problem and "'<|image_pad|>'" in problem
+@pytest.mark.parametrize(
+    ("family", "mark"),
+    [
+        ("qwen2_vl", "<|image_pad|>"), ("qwen2_vl", "<|vision_end|>"), ("llava", "<image>"),
+        ("idefics3", "<end_of_utterance>"), ("smolvlm", "<fake_token_around_image>"),
+        ("internvl", "<IMG_CONTEXT>"), ("gemma3", "<start_of_image>"), ("blip-2", "</s>"),
+        ("lfm2_vl", "<|image_start|>"), ("kosmos-2", "</phrase>"), ("paligemma", "<image>"),
+    ],
+)  # fmt: skip
+def test_a_mark_that_steers_the_model_is_refused(family: str, mark: str) -> None:
+    problem = captioner_of(family).prompt_problem(f"two {mark} please")
+    assert problem and repr(mark) in problem
 
 
 @pytest.mark.parametrize("family", ["instructblip", "llava", "smolvlm", "internvl", "qwen3_vl"])

@@ -119,7 +119,11 @@ def _florence2() -> tuple[Any, Any]:
                        "max_position_embeddings": 8},
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
     )  # fmt: skip
-    return hf.Florence2ForConditionalGeneration(config), hf.Florence2Processor(images, tokenizer)
+    kinds = ("pure_text", "description_with_bboxes", "phrase_grounding", "bboxes", "polygons")
+    processor = hf.Florence2Processor(
+        images, tokenizer, post_processor_config={kind: {} for kind in kinds}
+    )
+    return hf.Florence2ForConditionalGeneration(config), processor
 
 
 def _kosmos_2() -> tuple[Any, Any]:

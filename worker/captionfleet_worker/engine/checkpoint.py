@@ -229,7 +229,9 @@ def _settle(model: Any, tokenizer: Any) -> None:
 def _special_tokens(tokenizer: Any, processor: Any) -> frozenset[str]:
     added = tokenizer.added_tokens_decoder.values()
     tokens = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
-    tokens |= {str(getattr(processor, f"{kind}_token", "") or "") for kind in ("image", "video")}
+    # Some processors keep their marks as attributes, and do not tell the tokenizer what they are.
+    own = vars(processor).items() if processor is not None else ()
+    tokens |= {mark for name, mark in own if name.endswith("_token") and isinstance(mark, str)}
     return steering_tokens(tokens)
 
 
