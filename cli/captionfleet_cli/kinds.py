@@ -55,7 +55,8 @@ KINDS = (
             Field("STATE", ".state"), Field("COPIES", ".loaded"), Field("IN-FLIGHT", ".in_flight"),
             Field("MEMORY", ".memory_used"), Field("SEEN", ".seen_at", "date"),
             Field("NODE", ".node", wide=True), Field("MODELS", ".models", wide=True),
-            Field("CACHED", ".cached", wide=True), Field("ASKED", ".asked", wide=True),
+            Field("CACHED", ".cached", wide=True), Field("DISK", ".disk_used", wide=True),
+            Field("ASKED", ".asked", wide=True),
         ),
         ".id",
     ),
@@ -85,8 +86,15 @@ def rows(
 ) -> list[list[str]]:
     """The heads, then one row per document."""
     columns = [column for column in kind.columns if wide or not column.wide]
-    found = [[as_text(value_at(d, c.path), c.type, now) for c in columns] for d in documents]
+    found = [[_cell(document, column, now) for column in columns] for document in documents]
     return [[column.head for column in columns], *found]
+
+
+def _cell(document: Mapping[str, Any], column: Field, now: datetime) -> str:
+    text = as_text(value_at(document, column.path), column.type, now)
+    percent = value_at(document, ".status.download.percent")
+    is_phase = column.path == ".status.phase"
+    return f"{text} {percent}%" if is_phase and percent is not None else text
 
 
 def value_at(document: Any, path: str) -> Any:

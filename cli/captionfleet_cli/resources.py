@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, cast
 import typer
 import yaml
 
-from captionfleet.client import Client, Document, Job, Worker
+from captionfleet.client import Client, Document, Job, Worker, WorkerCopy
 from captionfleet_cli.kinds import Kind, find_kind, rows, size, value_at
 from captionfleet_cli.server import ServerOption, ask
 from captionfleet_cli.text import aligned
@@ -164,12 +164,17 @@ def _worker_document(worker: Worker) -> Document:
     ready = [copy.model for copy in worker.copies if copy.state == "ready"]
     return worker.model_dump(mode="json") | {
         "state": "draining" if worker.draining else "ready" if worker.fresh else "silent",
-        "models": [f"{copy.model}({copy.state})" for copy in worker.copies],
+        "models": [f"{copy.model}({_state(copy)})" for copy in worker.copies],
         "asked": [f"{name}({each.state})" for name, each in sorted(worker.overrides.items())],
         "loaded": f"{len(ready)}/{len(worker.copies)}",
         "in_flight": sum(copy.in_flight for copy in worker.copies),
         "memory_used": f"{size(worker.memory.used)} of {size(worker.memory.total)}",
+        "disk_used": size(worker.disk.cache_bytes) if worker.disk else None,
     }
+
+
+def _state(copy: WorkerCopy) -> str:
+    return f"{copy.state} {copy.download.percent}%" if copy.download else copy.state
 
 
 def _yaml(document: Any) -> str:

@@ -3,7 +3,7 @@
 import pytest
 from tests.api.flow_parts import copy_of, heartbeat
 
-from captionfleet.messages import CopyState, OperatorHeartbeat
+from captionfleet.messages import CopyState, Disk, Download, OperatorHeartbeat
 from captionfleet_api.jobs.fleet_view import FleetView
 
 
@@ -88,6 +88,14 @@ def test_held_tasks_are_counted_by_the_model_they_are_for(view: FleetView) -> No
     view.hear(heartbeat(copy_of("m"), copy_of("n"), held=["a", "b", "c"], running=["a"]))
     view.attribute({"a": "m", "b": "m", "c": "n"})
     assert [(c.model, c.in_flight) for c in view.workers()[0].copies] == [("m", 2), ("n", 1)]
+
+
+def test_a_download_and_the_disk_below_it_are_shown_as_told(view: FleetView) -> None:
+    half = Download(files_done=1, files_total=2, bytes_done=5, bytes_total=10)
+    disk = Disk(cache_bytes=5, free_bytes=100, room_bytes=50)
+    view.hear(heartbeat(copy_of("m", state=CopyState.DOWNLOADING, download=half), disk=disk))
+    [worker] = view.workers()
+    assert (worker.copies[0].download, worker.disk) == (half, disk)
 
 
 def test_the_operator_speaks_for_ten_seconds(view: FleetView, clock: Clock) -> None:

@@ -28,6 +28,12 @@ def test_a_model_is_one_row_of_the_crds_columns() -> None:
     assert row == ["blip", "True", "Standby", "0/1", "12", "40s", "3d"]
 
 
+def test_a_model_on_its_way_says_how_far_it_is() -> None:
+    status = {"phase": "Downloading", "download": {"percent": 36}}
+    [_, row] = rows(find_kind("capm"), [{"metadata": {"name": "new"}, "status": status}], NOW)
+    assert row[2] == "Downloading 36%"
+
+
 def test_wide_adds_where_it_comes_from_and_why() -> None:
     heads, row = rows(find_kind("models"), [MODEL], NOW, wide=True)
     assert heads[-4:] == ["SOURCE", "REVISION", "P50", "MESSAGE"]

@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from captionfleet.messages import Copy, CopyState, CustomClass, Heartbeat, ModelDemand, Wanted
+from captionfleet.messages import (
+    Copy,
+    CopyState,
+    CustomClass,
+    FilesState,
+    Heartbeat,
+    ModelDemand,
+    Wanted,
+)
 from captionfleet.resources import API_VERSION, ModelManifest, PoolManifest, parse_manifest
 from captionfleet_operator.planner import (
     Memory,
@@ -89,12 +97,14 @@ def worker(
     held: Sequence[str] = (),
     cached: Sequence[str] = (),
     classes: Sequence[str] = (),
+    files: Sequence[FilesState] = (),
 ) -> WorkerSeen:
     beat = Heartbeat(
         worker=id_, pool=pool, incarnation="one", host=host or id_, pid=1, device=device,
         memory_total=memory, sent_at=0, copies=list(copies), held=list(held), cached=list(cached),
         memory_used=sum(c.memory_bytes or 0 for c in copies) if used is None else used,
         custom=[CustomClass(entrypoint=each, sha256="0" * 64) for each in classes],
+        files=list(files),
     )  # fmt: skip
     return WorkerSeen(beat, silent_seconds=silent, own=own, draining=draining)
 

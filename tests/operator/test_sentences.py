@@ -3,7 +3,7 @@
 import pytest
 from tests.operator.fleets import copy, decide, model, pool, worker, world
 
-from captionfleet.messages import Copy
+from captionfleet.messages import Copy, Download
 from captionfleet.resources import ModelStatus
 from captionfleet.resources.model_status import PerformanceStatus
 from captionfleet_operator.planner import Memory, OwnWorker, WorkerSeen
@@ -34,6 +34,15 @@ def test_a_downloading_model_repeats_its_worker() -> None:
     assert (
         sentence(copy("a", "downloading", message="1.2 of 3.4 GB"))
         == "downloading on cpu-1: 1.2 of 3.4 GB"
+    )
+
+
+def test_a_downloading_model_says_how_far_and_how_fast() -> None:
+    half = Download(files_done=6, files_total=9, bytes_done=1_234_567_890, bytes_total=3 * 10**9,
+                    bytes_per_second=34_900_000, seconds_left=50.4)  # fmt: skip
+
+    assert sentence(copy("a", "downloading", message="fetching o/n at main", download=half)) == (
+        "downloading on cpu-1: fetching o/n at main; 1.2 of 3.0 GB, 35 MB/s, about 50 s left"
     )
 
 

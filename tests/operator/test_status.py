@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from tests.operator.fleets import GB, START, copy, decide, model, pool, worker, world
 
-from captionfleet.messages import Copy
+from captionfleet.messages import Copy, Download, FilesState, Wanted
 from captionfleet.resources import ModelStatus
+from captionfleet.resources.model_status import DownloadStatus
 from captionfleet_operator.planner import Memory, ModelSeen, plan
 
 
@@ -38,6 +39,34 @@ def conditions(of: ModelStatus) -> dict[str, tuple[str, str]]:
 )
 def test_the_phase_follows_the_copies(copies: list[Copy], total: int, phase: str) -> None:
     assert status(*copies, total=total).phase == phase
+
+
+def test_a_download_is_told_in_rounded_numbers_by_the_worker_that_has_most() -> None:
+    def at(done: int) -> Download:
+        return Download(files_done=1, files_total=2, bytes_done=done, bytes_total=3_000_000_001,
+                        bytes_per_second=34_987_654.3, seconds_left=51.7)  # fmt: skip
+
+    seen = world(
+        models=[model("a")], pools=[pool()], demand={"a": 1},
+        workers=[worker("cpu-1", copy("a", "downloading", download=at(5))),
+                 worker("cpu-2", copy("a", "downloading", download=at(1_500_999_999)))],
+    )  # fmt: skip
+    told = decide(seen).model_statuses["a"].download
+    assert told == DownloadStatus(
+        worker="cpu-2", files_done=1, files_total=2, bytes_done=1_500_000_000,
+        bytes_total=3_000_000_001, percent=50, bytes_per_second=35_000_000, seconds_left=52,
+    )  # fmt: skip
+    assert status(copy("a")).download is None
+
+
+def test_files_that_are_fetched_without_a_copy_are_told_too() -> None:
+    files = FilesState(
+        model="a", wanted=Wanted.CACHED, message="fetching",
+        download=Download(files_done=0, files_total=2, bytes_done=10**6, bytes_total=10**7),
+    )  # fmt: skip
+    seen = world(models=[model("a")], pools=[pool()], workers=[worker("cpu-1", files=[files])])
+    told = decide(seen).model_statuses["a"].download
+    assert told and (told.worker, told.percent, told.bytes_per_second) == ("cpu-1", 10, None)
 
 
 def test_a_suspended_model_is_suspended_and_not_ready() -> None:

@@ -55,6 +55,7 @@ async def test_how_far_a_slow_download_is_can_be_seen(hub: FakeHub, tmp_path: Pa
     assert order.files and whole(order.files, TOY)
     last = told.downloads[-1]
     assert (last.bytes_done, last.files_done) == (last.bytes_total, 2)
+    assert "fetching toys/basic at main: 1.0 of 1.0 MB" in (tmp_path / "logs" / "m.log").read_text()
     assert [d.bytes_done for d in told.downloads] == sorted(d.bytes_done for d in told.downloads)
 
 

@@ -8,7 +8,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from captionfleet.messages import Copy, Heartbeat, OperatorHeartbeat, OverrideState, Wanted
+from captionfleet.messages import (
+    Copy,
+    Disk,
+    Download,
+    Heartbeat,
+    OperatorHeartbeat,
+    OverrideState,
+    Wanted,
+)
 from captionfleet_api.jobs import waiting
 from captionfleet_api.jobs.release_window import Window, takes_work, window
 
@@ -30,6 +38,7 @@ class CopyView:
     in_flight: int
     """Tasks of this api's own that the worker holds for this model."""
     message: str | None
+    download: Download | None
     consuming: bool
     rate: float | None
     """Pictures per second at the best batch size."""
@@ -50,6 +59,7 @@ class WorkerView:
     memory_used: int
     copies: tuple[CopyView, ...]
     cached: tuple[str, ...]
+    disk: Disk | None
     draining: bool
     fresh: bool
     """Heard from within three heartbeat periods."""
@@ -214,6 +224,7 @@ class FleetView:
                 for each in copy.both
             ),
             cached=tuple(message.cached),
+            disk=message.disk,
             draining=message.draining,
             fresh=self._fresh(heard),
             seen_at=self._wall() - (self._clock() - heard.at),
@@ -240,6 +251,7 @@ def _copy_view(copy: Copy, in_flight: int) -> CopyView:
         memory=copy.memory_bytes,
         in_flight=in_flight,
         message=copy.message,
+        download=copy.download,
         consuming=copy.consuming,
         rate=best[1] if best else None,
     )

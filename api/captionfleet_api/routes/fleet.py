@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from fastapi import APIRouter
 
+from captionfleet.messages import Download
 from captionfleet_api.hub import OFFERS
 from captionfleet_api.jobs.fleet_view import WorkerView
 from captionfleet_api.jobs.shapes import Page, Shape, rfc3339
@@ -20,6 +21,26 @@ class MemoryShape(Shape):
     used: int
 
 
+class DownloadShape(Shape):
+    files_done: int
+    files_total: int
+    bytes_done: int
+    bytes_total: int
+    percent: int
+    bytes_per_second: float | None
+    """Over the last seconds; null until it is measured."""
+    seconds_left: float | None
+    """At that speed; null while nothing comes."""
+
+
+class DiskShape(Shape):
+    cache_bytes: int
+    """What the downloaded models take."""
+    free_bytes: int
+    room_bytes: int
+    """What may still be downloaded before the watermark is reached."""
+
+
 class CopyShape(Shape):
     model: str
     state: str
@@ -29,6 +50,8 @@ class CopyShape(Shape):
     in_flight: int
     """Tasks it holds."""
     message: str | None
+    download: DownloadShape | None
+    """While downloading."""
     rate: float | None
     """Measured pictures per second."""
 
@@ -42,6 +65,8 @@ class WorkerShape(Shape):
     memory: MemoryShape
     copies: list[CopyShape]
     cached: list[str]
+    disk: DiskShape | None
+    """Where its downloads go."""
     """Models whose files are here."""
     overrides: dict[str, OverrideShape]
     """Model -> what a person asked of this worker over the planner's wish."""
@@ -163,15 +188,24 @@ def _worker(view: WorkerView, overrides: dict[str, OverrideShape]) -> WorkerShap
             CopyShape(
                 model=copy.model, state=copy.state, revision=copy.revision, memory=copy.memory,
                 in_flight=copy.in_flight, message=copy.message, rate=copy.rate,
+                download=_download(copy.download),
             )
             for copy in view.copies
         ],
         cached=list(view.cached),
+        disk=DiskShape(**view.disk.model_dump()) if view.disk else None,
         overrides=overrides,
         draining=view.draining,
         fresh=view.fresh,
         seen_at=rfc3339(view.seen_at) or "",
     )  # fmt: skip
+
+
+def _download(told: Download | None) -> DownloadShape | None:
+    if told is None:
+        return None
+    numbers = told.model_dump(exclude={"file"})
+    return DownloadShape(percent=told.percent, **numbers)
 
 
 def _operator(seen_seconds: float | None) -> OperatorShape:

@@ -157,6 +157,30 @@ class Memory(Shape):
     used: int = 0
 
 
+class Download(Shape):
+    """How far the files of a model are fetched."""
+
+    files_done: int = 0
+    files_total: int = 0
+    bytes_done: int = 0
+    bytes_total: int = 0
+    percent: int = 0
+    bytes_per_second: float | None = None
+    """Over the last seconds; None until it is measured."""
+    seconds_left: float | None = None
+    """At that speed; None while nothing comes."""
+
+
+class Disk(Shape):
+    """The disk that a worker's downloads go to."""
+
+    cache_bytes: int = 0
+    """What the downloaded models take."""
+    free_bytes: int = 0
+    room_bytes: int = 0
+    """What may still be downloaded before the watermark is reached."""
+
+
 class WorkerCopy(Shape):
     model: str
     state: str
@@ -165,6 +189,8 @@ class WorkerCopy(Shape):
     in_flight: int = 0
     message: str | None = None
     """Why it failed, or how far it is."""
+    download: Download | None = None
+    """While downloading."""
 
 
 class Override(Shape):
@@ -187,6 +213,8 @@ class Worker(Shape):
     memory: Memory = Memory()
     copies: list[WorkerCopy] = []
     cached: list[str] = []
+    disk: Disk | None = None
+    """Where its downloads go."""
     overrides: dict[str, Override] = {}
     """By model."""
     draining: bool = False

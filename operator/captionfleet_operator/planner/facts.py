@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from captionfleet.messages import Change, Copy, CopyState, ModelDemand
+from captionfleet.messages import Change, Copy, CopyState, Download, ModelDemand
 from captionfleet.resources import ModelStatus
-from captionfleet.resources.model_status import FailureStatus, RolloutStatus
+from captionfleet.resources.model_status import DownloadStatus, FailureStatus, RolloutStatus
 from captionfleet_operator.planner.matching import Refusal
 from captionfleet_operator.planner.memory import Memory
 from captionfleet_operator.planner.placement import Placement
@@ -76,6 +76,7 @@ class Facts(NamedTuple):
     """A change that is on its way to the copies."""
     overdue: bool
     """It takes longer than spec.rollout.progressDeadlineSeconds."""
+    download: DownloadStatus | None
     sentence: str
 
     @property
@@ -131,6 +132,7 @@ def gather(
         failure=_failure(world, model, copies, status_before(memory, model)),
         rollout=rollout,
         overdue=rollout is not None and _is_overdue(world, model, rollout),
+        download=_download(world.downloads_of(name)),
         sentence=steady_sentence(world, model, sentence),
     )
 
@@ -192,6 +194,23 @@ def _copy(model: ModelSeen, worker: WorkerSeen, copy: Copy) -> CopyFacts:
         asked=copy.asked,
         median_seconds=rounded(copy.median_seconds or None),
     )
+
+
+def _download(told: Sequence[tuple[str, Download]]) -> DownloadStatus | None:
+    """Of the workers that fetch its files the one that has most."""
+    if not told:
+        return None
+    worker, most = max(told, key=lambda each: each[1].bytes_done)
+    return DownloadStatus(
+        worker=worker, files_done=most.files_done, files_total=most.files_total,
+        bytes_done=most.bytes_done // 10**6 * 10**6, bytes_total=most.bytes_total,
+        percent=most.percent, bytes_per_second=_two_digits(most.bytes_per_second),
+        seconds_left=_two_digits(most.seconds_left),
+    )  # fmt: skip
+
+
+def _two_digits(number: float | None) -> int | None:
+    return None if number is None else int(float(f"{number:.2g}"))
 
 
 def _megabytes(size: int | None) -> int | None:

@@ -29,6 +29,7 @@ def model_status(
         asked=_asked(facts) or before.asked,
         queue=_queue(facts, fleet),
         copies=_copies(facts),
+        download=facts.download,
         cached_on=list(facts.cached_on[:LONGEST_LIST]),
         performance=_performance(facts, before.performance),
         last_failure=facts.failure,

@@ -124,7 +124,9 @@ def _loading(memory: Memory, model: ModelSeen, worker: WorkerSeen, copy: Copy) -
 
 def _downloading(memory: Memory, model: ModelSeen, worker: WorkerSeen, copy: Copy) -> str:
     seconds = round(copy.state_seconds + worker.silent_seconds)
-    return f"downloading on {worker.id}: {copy.message or f'{seconds} s so far'}"
+    told = [copy.message, copy.download.told() if copy.download else None]
+    how_far = "; ".join(each for each in told if each)
+    return f"downloading on {worker.id}: {how_far or f'{seconds} s so far'}"
 
 
 def _failed(memory: Memory, model: ModelSeen, worker: WorkerSeen, copy: Copy) -> str:

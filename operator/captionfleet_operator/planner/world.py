@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from captionfleet.messages import Copy, CopyState, ModelDemand, Wanted
+from captionfleet.messages import Copy, CopyState, Download, FilesState, ModelDemand, Wanted
 from captionfleet_operator.planner.matching import Takers, takers
 from captionfleet_operator.planner.seen import ModelSeen, PoolSeen, WorkerSeen
 
@@ -51,6 +51,10 @@ class World:
         """Every worker of a pool, by id."""
         return self._workers_of.get(pool, ())
 
+    def downloads_of(self, model: str) -> Sequence[tuple[str, Download]]:
+        """Workers that fetch its files now, for a copy or without one, and how far they are."""
+        return self._downloads.get(model, ())
+
     def cached_on(self, model: str) -> Sequence[str]:
         """Workers that have its files, by id."""
         return self._cached_on.get(model, ())
@@ -86,6 +90,17 @@ class World:
         found: dict[str, list[WorkerSeen]] = {}
         for worker in self.by_id:
             found.setdefault(worker.pool, []).append(worker)
+        return found
+
+    @cached_property
+    def _downloads(self) -> Mapping[str, list[tuple[str, Download]]]:
+        found: dict[str, list[tuple[str, Download]]] = {}
+        for worker in (each for each in self.by_id if each.fresh):
+            fetching: list[Copy | FilesState] = list(worker.heartbeat.files)
+            fetching += [one for copy in worker.copies.values() for one in copy.both]
+            for each in fetching:
+                if each.download:
+                    found.setdefault(each.model, []).append((worker.id, each.download))
         return found
 
     @cached_property
