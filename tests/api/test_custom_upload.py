@@ -192,6 +192,15 @@ async def test_a_model_that_was_not_uploaded_is_left_alone(doors: Doors) -> None
     problem(await doors.client.get(f"{CUSTOM}/nobody/versions/1"), 404)
 
 
+async def test_another_model_of_an_uploaded_name_is_left_alone(doors: Doors) -> None:
+    await send(doors)
+    await doors.client.delete("/api/v1/models/liner")
+    await doors.client.post("/api/v1/models", json=model("liner"))
+    problem(await send(doors), 409)
+    problem(await doors.client.post(f"{CUSTOM}/liner/rollback", json={"version": 1}), 409)
+    assert "custom" not in (await doors.get("/models/liner"))["spec"]
+
+
 async def test_versions_outlive_their_model_and_count_on(doors: Doors) -> None:
     await send(doors)
     await doors.client.delete("/api/v1/models/liner")

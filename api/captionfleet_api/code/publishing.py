@@ -68,7 +68,7 @@ class Publishing:
 
     async def change_kwargs(self, name: str, kwargs: dict[str, str]) -> Published:
         async with self._turn:
-            self._there(name)
+            self._check_there(name)
             newest = await self._history.newest(name)
             if newest is None:
                 raise NotFound(f"CaptionModel {name} has no uploaded code: change its manifest")
@@ -84,7 +84,11 @@ class Publishing:
             return await self._publish(name, Code.of(version), f"back to version {number}")
 
     async def _check_uploaded(self, name: str) -> None:
-        if name in self._known() and await self._history.newest(name) is None:
+        there = self._known().get(name)
+        if there is None:
+            return
+        custom = there.spec.custom
+        if not (custom and custom.is_brought and await self._history.newest(name)):
             raise Conflict(
                 f"CaptionModel {name} is there already and was not uploaded: upload under another "
                 "name, or delete it first"
@@ -102,6 +106,7 @@ class Publishing:
         return Code(tuple(asked.files), entrypoint, kwargs, written)
 
     async def _publish(self, name: str, code: Code, note: str) -> Published:
+        await self._check_uploaded(name)
         newest = await self._history.newest(name)
         manifest = self._manifest(name, code)
         if newest and name in self._known() and Code.of(newest) == code:
@@ -131,10 +136,9 @@ class Publishing:
         assert isinstance(judged, ModelManifest)
         return judged
 
-    def _there(self, name: str) -> ModelManifest:
-        if model := self._known().get(name):
-            return model
-        raise NotFound(f"there is no CaptionModel named {name}: upload its code again")
+    def _check_there(self, name: str) -> None:
+        if name not in self._known():
+            raise NotFound(f"there is no CaptionModel named {name}: upload its code again")
 
     def _known(self) -> dict[str, ModelManifest]:
         if not self._catalog.complete():

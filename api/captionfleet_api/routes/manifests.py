@@ -104,7 +104,7 @@ async def _put(api: Parts, manifest: Manifest, dry_run: str | None) -> dict[str,
 def _check_code_is_taken(api: Parts, model: ModelManifest) -> None:
     """A manifest may bring code too: that is an upload by another door."""
     custom = model.spec.custom
-    if not custom or not (custom.files or custom.config_map_ref):
+    if not custom or not custom.is_brought:
         return
     there = api.catalog.models().get(model.name)
     refusal = api.settings.code_refusal

@@ -118,6 +118,11 @@ class Custom(Resource):
     config_map_ref: ConfigMapReference | None = None
     """The same from a ConfigMap, on Kubernetes: what an upload makes."""
 
+    @property
+    def is_brought(self) -> bool:
+        """The code comes with the manifest, and not from a folder of the worker."""
+        return bool(self.files or self.config_map_ref)
+
 
 class DType(StrEnum):
     AUTO = "auto"

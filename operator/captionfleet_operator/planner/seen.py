@@ -56,9 +56,8 @@ class ModelSeen:
 
     @property
     def brings_code(self) -> bool:
-        """Its code comes with the manifest, and not from a folder of the worker."""
         custom = self.manifest.spec.custom
-        return custom is not None and bool(custom.files or custom.config_map_ref)
+        return custom is not None and custom.is_brought
 
     @property
     def claim(self) -> str | None:
