@@ -1,12 +1,13 @@
 """A model whose code lies with the workers goes to those that have it, and else says what to do."""
 
 from dataclasses import replace
+from typing import Any
 
 from tests.operator.fleets import copy, decide, loaded, model, pool, worker, world
 
 from captionfleet_operator.planner import Memory, ModelSeen, Plan, PoolSeen, WorkerSeen, plan
 
-CODE = {"custom": {"entrypoint": "mine:Mine"}, "source": None}
+CODE: dict[str, Any] = {"custom": {"entrypoint": "mine:Mine"}, "source": None}
 BROUGHT = {"entrypoint": "mine:Mine", "files": [{"path": "mine.py", "content": "x"}]}
 HELPED = {"entrypoint": "mine:Mine", "files": [{"path": "helper.py", "content": "x"}]}
 

@@ -148,8 +148,8 @@ async def test_a_crash_says_how_and_where(infer: str, how: str, tmp_path: Path) 
 
 
 async def test_memory_that_runs_out_fails_its_picture_alone(tmp_path: Path) -> None:
-    spec = {"requirements": {"memory": "100Mi"}}
-    async with engine_of(model(tmp_path, infer="bytearray(2 ** 40)", **spec)) as engine:
+    order = model(tmp_path, infer="bytearray(2 ** 40)", requirements={"memory": "100Mi"})
+    async with engine_of(order) as engine:
         answer = await asked(engine)
         assert (await asked(engine, "")).text == "fine"
     assert answer.error_code == "out_of_memory"
