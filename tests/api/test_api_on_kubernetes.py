@@ -11,6 +11,7 @@ import httpx
 import pytest
 import yaml
 from tests.api.doors import Doors, open_doors, picture
+from tests.api.test_custom_upload import CODE, CUSTOM, send
 from tests.api.test_manifests import model, problem
 from tests.api.test_program import NO_BROKER, Program, running
 from tests.cluster.clusters import Cluster
@@ -88,6 +89,28 @@ async def test_dry_runs_and_refusals_speak_as_in_a_folder(doors: Doors) -> None:
     problem(await doors.client.get("/api/v1/models/gamma"), 404)
     told = problem(await doors.client.post("/api/v1/models", json=model(displayName="x")), 422)
     assert "spec needs source (weights), custom (code) or both" in told["detail"]
+
+
+async def test_uploaded_code_stands_in_config_maps_and_comes_back_by_a_rollback(
+    doors: Doors, control_plane: Cluster, namespace: str
+) -> None:
+    for word in ("line", "word", "verse"):
+        assert (await send(doors, CODE.replace("line", word))).status_code == 201
+    back = await doors.client.post(f"{CUSTOM}/liner/rollback", json={"version": 1})
+    assert back.status_code == 201, back.text
+    versions = (await doors.get("/models/custom/liner/versions"))["items"]
+    assert [each["number"] for each in versions if each["current"]] == [4]
+
+    spec = control_plane.get("captionmodel", "liner", "-n", namespace)["spec"]
+    named = spec["custom"]["configMapRef"]["name"]
+    held = control_plane.get("configmap", named, "-n", namespace)
+    assert held["data"] == {"liner.py": CODE}
+    assert named.split("-code-")[1].startswith(versions[0]["sha256"][:12])
+    everything = {"mood": "gay"}
+    await doors.client.put(f"{CUSTOM}/liner/kwargs", json={"kwargs": everything})
+    spec = control_plane.get("captionmodel", "liner", "-n", namespace)["spec"]
+    assert spec["custom"]["kwargs"] == everything
+    assert spec["custom"]["configMapRef"]["name"] == named
 
 
 async def test_the_fleet_says_where_its_models_are_kept(doors: Doors, namespace: str) -> None:
