@@ -11,7 +11,7 @@ from captionfleet.broker.link import Delivery, Link, NotConfirmed, Session
 from captionfleet.broker.names import Names
 from captionfleet.broker.topology import declare_exchanges, declare_model_queues
 from captionfleet.ids import new_nonce
-from captionfleet.messages import Outcome, ResultMessage, TaskMessage
+from captionfleet.messages import Copy, Disk, Outcome, ResultMessage, TaskMessage
 
 
 def truth_of(message: TaskMessage) -> str:
@@ -41,6 +41,9 @@ class ScriptedWorker:
     id: str = field(default_factory=lambda: f"w-{new_nonce()}")
     seen: list[TaskMessage] = field(default_factory=list)
     held: dict[str, Delivery] = field(default_factory=dict)
+    loading: list[Copy] = field(default_factory=list)
+    """Copies that are told beside the ready ones."""
+    disk: Disk | None = None
 
     def __post_init__(self) -> None:
         self.link = Link(self.url, self.id, self._set_up)
@@ -62,10 +65,11 @@ class ScriptedWorker:
     async def _beat(self) -> None:
         while True:
             await self.link.connected()
-            copies = [copy_of(model) for model in self.models]
+            copies = [copy_of(model) for model in self.models] + self.loading
             message = heartbeat(
-                *copies, worker=self.id, held=list(self.held), running=list(self.held)
-            )
+                *copies, worker=self.id, held=list(self.held), running=list(self.held),
+                disk=self.disk,
+            )  # fmt: skip
             with suppress(NotConfirmed):
                 await self.link.publish(
                     self.names.heartbeats, "", message.encode(), mandatory=False, persistent=False

@@ -7,8 +7,10 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Browser, Page, expect
 from tests.api.console_stage import Stage, running_stage
+from tests.api.flow_parts import copy_of
 
 from captionfleet.broker.names import Names
+from captionfleet.messages import CopyState, Disk, Download
 
 PAGES = ("/", "/jobs", "/models", "/workers")
 
@@ -52,6 +54,35 @@ async def test_workers_tell_memory_copies_and_cache(page: Page, stage: Stage) ->
     await expect(card).to_contain_text("serving")
     await expect(card.get_by_role("meter")).to_have_count(1)
     await expect(card.get_by_role("row").filter(has_text="alpha")).to_contain_text("ready")
+
+
+async def test_a_download_is_a_bar_with_megabytes_speed_and_time_left(
+    page: Page, stage: Stage
+) -> None:
+    told = {"worker": "w-1", "bytesDone": 1_200_000_000, "bytesTotal": 3_400_000_000,
+            "bytesPerSecond": 35_000_000, "secondsLeft": 62}  # fmt: skip
+    stage.say("alpha", phase="Downloading", message="downloading on w-1", download=told)
+    await page.goto(f"{stage.url}/models")
+    card = page.locator(".card").filter(has_text="Alpha")
+    await expect(card.get_by_role("progressbar", name="Download of alpha")).to_be_visible()
+    await expect(card).to_contain_text("1.2 of 3.4 GB at 35 MB/s, 62 s left")
+
+
+async def test_a_worker_shows_its_downloads_and_the_disk_they_go_to(
+    page: Page, stage: Stage
+) -> None:
+    half = Download(files_done=1, files_total=2, bytes_done=5_000_000, bytes_total=10_000_000)
+    copy = copy_of("beta", state=CopyState.DOWNLOADING, message="fetching", download=half)
+    stage.worker.loading.append(copy)
+    stage.worker.disk = Disk(cache_bytes=2 * 10**9, free_bytes=10**11, room_bytes=4 * 10**10)
+    try:
+        await page.goto(f"{stage.url}/workers")
+        card = page.locator(".card").filter(has_text=stage.worker.id)
+        await expect(card.get_by_role("progressbar", name="Download of beta")).to_be_visible()
+        await expect(card).to_contain_text("5.0 of 10.0 MB")
+        await expect(card).to_contain_text("Downloads take 2.0 GB; there is room for 40.0 GB more.")
+    finally:
+        stage.worker.loading.clear()
 
 
 async def test_the_token_opens_the_console_once_and_for_all(page: Page, guarded: Stage) -> None:

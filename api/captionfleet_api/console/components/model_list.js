@@ -1,6 +1,7 @@
 // All models: state, message in words, where cached and loaded, speed, memory, manifest.
 import { ref } from "vue";
 import { DemoOffers } from "captionfleet-console/demo_offers.js";
+import { DownloadBar } from "captionfleet-console/download_bar.js";
 import { fleet } from "captionfleet-console/fleet.js";
 import { wayToAdd } from "captionfleet-console/fleet_words.js";
 import { Icon } from "captionfleet-console/icon.js";
@@ -13,7 +14,7 @@ import { yaml } from "captionfleet-console/yaml.js";
 const LOOK_MS = 2000;
 
 export default {
-  components: { DemoOffers, Icon, Sheet },
+  components: { DemoOffers, DownloadBar, Icon, Sheet },
   template: `
     <section class="list" aria-labelledby="models-title">
       <header class="list-head"><h1 id="models-title">Models</h1><span class="push"></span>
@@ -36,6 +37,7 @@ export default {
             <span class="state"><span class="dot" :class="model.mood"></span>{{ model.phase }}</span>
           </header>
           <p>{{ model.message }}</p>
+          <DownloadBar v-if="model.download" :of="model.download" :name="model.name" />
           <p v-if="model.failure && model.mood === 'bad'" class="failure">{{ failureWords(model.failure) }}</p>
           <dl class="facts">
             <template v-for="(fact, name) in facts(model)">

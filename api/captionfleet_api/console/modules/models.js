@@ -49,6 +49,7 @@ export function described(manifest) {
     queue: status?.queue || null,
     copies,
     cachedOn: status?.cachedOn || [],
+    download: status?.download || null,
     bringsCode: Boolean(spec.custom?.files?.length || spec.custom?.configMapRef),
     failure: status?.lastFailure || null,
     manifest,

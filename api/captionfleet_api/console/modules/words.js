@@ -34,6 +34,20 @@ export function bytes(value) {
   return `${left < 10 && unit ? left.toFixed(1) : Math.round(left)} ${units[unit]}`;
 }
 
+/** Sizes of files, in the units of hubs and disks. */
+export function fileBytes(value) {
+  return value >= 1e9 ? `${(value / 1e9).toFixed(1)} GB` : `${Math.round(value / 1e6)} MB`;
+}
+
+/** How far a download is, in the units of hubs: 1.2 of 3.4 GB at 35 MB/s, 50 s left. */
+export function downloadWords({ done, total, speed, left }) {
+  const [unit, size] = total >= 1e9 ? ["GB", 1e9] : ["MB", 1e6];
+  const digits = total < 100 * size ? 1 : 0;
+  const pace = speed === null ? "" : ` at ${Number((speed / 1e6).toPrecision(2))} MB/s`;
+  const rest = left === null || done >= total ? "" : `, ${duration(left)} left`;
+  return `${(done / size).toFixed(digits)} of ${(total / size).toFixed(digits)} ${unit}${pace}${rest}`;
+}
+
 /** How long ago: `moment` is Unix seconds or RFC 3339. */
 export function ago(moment, now = Date.now()) {
   const passed = (now - inMilliseconds(moment)) / 1000;
