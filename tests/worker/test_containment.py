@@ -23,6 +23,7 @@ from captionfleet_worker.engine_process import (
     LoadFailed,
     Shot,
 )
+from captionfleet_worker.launching import Launcher
 
 pytestmark = pytest.mark.services  # engines are processes
 
@@ -243,6 +244,31 @@ async def test_a_program_in_a_session_of_its_own_ends_with_an_engine_that_crashe
         with pytest.raises(EngineDied):
             await asked(engine)
     assert not runs(int(mark.read_text()))
+
+
+async def test_all_this_holds_for_an_engine_that_was_forked(tmp_path: Path) -> None:
+    (tmp_path / "daemon.py").write_text(DAEMON_FILE.format(more="pass"))
+    mark = tmp_path / "pid"
+    infer = DAEMON.format(pid=str(mark)) + "; os.abort()"
+    order = model(tmp_path, infer=infer, requirements={"memory": "100Mi"})
+    launcher = Launcher()
+    await launcher.warm_up(order)
+    await launcher.warmth()
+    try:
+        engine = await EngineProcess.start(order, lambda *_: None, launcher.launch)
+        with pytest.raises(EngineDied, match=r"SIGABRT, in own\.py, line 13, in infer"):
+            await asked(engine)
+        assert not runs(int((tmp_path / "pid.there").read_text()))
+        late = model(tmp_path, infer="time.sleep(99)", inference={"timeoutSeconds": 1})
+        engine = await EngineProcess.start(late, lambda *_: None, launcher.launch)
+        with pytest.raises(EngineTimeout, match=r"own\.py, line 13, in infer"):
+            await asked(engine)
+        limited = model(tmp_path, infer="bytearray(2 ** 40)")
+        engine = await EngineProcess.start(limited, lambda *_: None, launcher.launch)
+        assert (await asked(engine)).error_code == "out_of_memory"
+        await engine.stop()
+    finally:
+        await launcher.stop()
 
 
 async def left_by(place: Path, more: str, end: Callable[[EngineProcess], Any]) -> int:
