@@ -23,6 +23,7 @@ from captionfleet_worker.engine_process import (
     LoadFailed,
     Shot,
 )
+from captionfleet_worker.engine_room import clear_rooms, make_room, room_environment
 from captionfleet_worker.launching import Launcher
 
 pytestmark = pytest.mark.services  # engines are processes
@@ -81,6 +82,36 @@ async def test_a_wish_to_exit_while_loading_is_a_mistake_of_the_code(tmp_path: P
     failed = await refused(model(tmp_path, load="sys.exit('no weights')"))
     assert failed.reason == "CodeError" and not failed.retriable
     assert "SystemExit: no weights" in failed.message and f"own.py, {IN_LOAD}" in failed.message
+
+
+@pytest.mark.parametrize(
+    "method", ["infer_batch(self, images, prompts, options)", "infer(self, i)"]
+)
+@pytest.mark.parametrize("raised", ["RuntimeError('no')", "helper.broken()"])
+async def test_the_last_line_of_own_code_is_told_wherever_it_raises(
+    method: str, raised: str, tmp_path: Path
+) -> None:
+    (tmp_path / "helper.py").write_text("def broken():\n    raise RuntimeError('no')\n")
+    code = (
+        "import helper\nclass Own:\n    def load(self): pass\n    def infer(self, i): return ''\n"
+    )
+    code += f"    def {method}:\n        raise {raised}\n"
+    async with engine_of(order_for(custom_spec(tmp_path, code), tmp_path)) as engine:
+        answer = await asked(engine)
+    name = method.partition("(")[0]
+    told = "helper.py, line 2, in broken" if "helper" in raised else f"own.py, line 6, in {name}"
+    assert answer.error_message == f"RuntimeError: no ({told})"
+
+
+async def test_what_outlived_a_killed_worker_ends_when_the_next_one_starts(tmp_path: Path) -> None:
+    room = make_room(tmp_path / "rooms", "m")
+    left = await asyncio.create_subprocess_exec("sleep", "1000", env=room_environment(room, {}))
+    other = await asyncio.create_subprocess_exec("sleep", "1000")
+    clear_rooms(tmp_path / "rooms")
+    assert await left.wait() == -9 and not room.exists()
+    assert other.returncode is None
+    other.kill()
+    await other.wait()
 
 
 @pytest.mark.parametrize("unload", ["1 / 0", "sys.exit(1)", "os.abort()"])

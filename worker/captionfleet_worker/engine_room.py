@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from captionfleet_worker.process_tree import end_leftovers
+
 
 def make_room(below: Path, model: str) -> Path:
     """A fresh folder, readable by this user alone. Raises OSError."""
@@ -23,8 +25,9 @@ def leave_room(room: Path) -> None:
 
 
 def clear_rooms(below: Path) -> None:
-    """Remove what engines left behind whose worker was killed."""
+    """Remove what engines left behind whose worker was killed, and end what still runs there."""
     if below.is_dir():
+        end_leftovers(below.resolve())
         for room in below.iterdir():
             leave_room(room)
 
