@@ -124,6 +124,23 @@ def test_a_claim_for_the_cache_is_made_when_asked_for_and_not_named() -> None:
     assert ("PersistentVolumeClaim", "mine") not in made(cache={"type": "PVC", "claimName": "mine"})
 
 
+@pytest.mark.parametrize(
+    ("cache", "limit"),
+    [
+        ({"sizeLimit": "5Gi"}, str(5 * 2**30)),
+        ({"type": "PVC", "sizeLimit": "5Gi"}, str(5 * 2**30)),
+        ({"type": "PVC", "claimName": "mine", "sizeLimit": "5Gi"}, None),
+        ({"type": "HostPath", "hostPath": "/cache"}, None),
+    ],
+)
+def test_workers_know_how_much_of_their_cache_they_may_fill(
+    cache: dict[str, object], limit: str | None
+) -> None:
+    seen = environment(cache=cache | {"highWatermarkPercent": 80})
+    assert seen["CAPTIONFLEET_CACHE_WATERMARK"] == "80"
+    assert seen.get("CAPTIONFLEET_CACHE_LIMIT") == limit
+
+
 def test_claims_with_models_are_mounted_read_only_under_their_names() -> None:
     (mount,) = [
         each

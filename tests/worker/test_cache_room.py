@@ -157,6 +157,11 @@ def test_marks_of_what_is_used_are_renewed(cache: Path) -> None:
     assert not uses.used_by_others(Repository(cache, "o/new"))
 
 
+def test_a_mark_that_was_lost_is_set_again(cache: Path) -> None:
+    Uses(cache, "w1").settle(["o/new"])
+    assert Uses(cache, "w2").used_by_others(Repository(cache, "o/new"))
+
+
 def test_what_cannot_fit_is_refused_and_nothing_leaves(cache: Path) -> None:
     with pytest.raises(LoadFailed) as failed:
         made_room(cache, 3 * SIZE, keep=("o/new",))

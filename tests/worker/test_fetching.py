@@ -14,7 +14,7 @@ from tests.worker.hubs import TOY, WEIGHTS, Errands, be_the_workers_own, whole
 
 from captionfleet_worker.engine.protocol import LoadFailed
 from captionfleet_worker.fetching import download, listing, trouble
-from captionfleet_worker.fetching.cache import Repository
+from captionfleet_worker.fetching.cache import OURS, Repository
 from captionfleet_worker.fetching.order import CacheRules
 
 BASIC = SHAPES / "models" / "shapes-basic"
@@ -251,6 +251,14 @@ def test_a_cache_that_cannot_be_written_is_told(errands: Errands, tmp_path: Path
     failed = refused(errands, rules=CacheRules(tmp_path / "file" / "cache"))
     assert f"cannot be stored in {tmp_path / 'file' / 'cache'}" in failed.message
     assert "Not a directory" in failed.message and failed.retriable
+
+
+def test_a_whole_model_in_a_cache_that_takes_no_writes_is_found(
+    hub: FakeHub, errands: Errands
+) -> None:
+    whole_one = errands.run(rules=CacheRules(errands.cache))
+    (errands.cache / OURS).touch()  # as good as read-only, even for root
+    assert errands.run() == whole_one
 
 
 def test_a_file_outside_the_repository_is_not_written(hub: FakeHub, errands: Errands) -> None:

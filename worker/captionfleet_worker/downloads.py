@@ -81,7 +81,7 @@ class Downloads:
         """Renew the marks of what is used, and look how full the disk is; until cancelled."""
         while True:
             try:
-                await asyncio.to_thread(self._look)
+                await asyncio.to_thread(self._look, self._wishes().keep)
             except OSError as error:
                 log.warning(
                     "the cache cannot be looked at", place=str(self._folder), why=str(error)
@@ -109,9 +109,11 @@ class Downloads:
 
         return told
 
-    def _look(self) -> None:
+    def _look(self, used: frozenset[str]) -> None:
+        """Runs in a thread: disks may be slow."""
         if self.rules.owned:
-            self._uses.settle(self._wishes().keep)
+            with suppress(OSError):  # mounted read-only: nobody removes anything here
+                self._uses.settle(used)
         self.disk = disk_of(self.rules, self._folder)
 
 

@@ -67,9 +67,7 @@ class Errand:
             raise self._failure(error) from error
 
     def _run(self) -> Fetched:
-        with self._cache_to_ourselves():
-            if self._order.cache.owned:
-                Uses(self._cache, self._order.worker).begin(self._order.source.repo)
+        self._begin_use()
         self._telling.sentence(f"looking up {self._name}")
         revision = patiently(self._resolve, self._telling.sentence)
         commit = revision.resolved
@@ -78,6 +76,12 @@ class Errand:
                 raise not_cached(self._order.source, self._cache, self._lacking(commit))
             self._record(revision, self._bring(commit))
         return Fetched(self._repository.snapshot(commit), commit)
+
+    def _begin_use(self) -> None:
+        """A cache that cannot be written to takes no mark; but then nobody removes anything."""
+        if self._order.cache.owned:
+            with suppress(OSError), self._cache_to_ourselves():
+                Uses(self._cache, self._order.worker).begin(self._order.source.repo)
 
     def _resolve(self) -> ResolvedRevision:
         source = self._order.source

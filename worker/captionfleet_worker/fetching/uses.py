@@ -31,11 +31,12 @@ class Uses:
 
     def settle(self, used: Iterable[str]) -> None:
         """This worker uses these, and no others. Raises OSError."""
-        names = {folder_name(repo) for repo in used}
+        repos = set(used)
+        for repo in repos:
+            self.begin(repo)
+        names = {folder_name(repo) for repo in repos}
         for mark in self._folder.glob(f"*/{self._worker}"):
-            if mark.parent.name in names:
-                mark.touch()
-            else:
+            if mark.parent.name not in names:
                 mark.unlink(missing_ok=True)
 
     def used_by_others(self, repository: Repository) -> bool:
