@@ -1,15 +1,17 @@
-// Pools and their workers: device, memory, copies, what is in flight, what is cached.
+// Pools and their workers: device, memory, and the models that are, or shall be, on each.
 import { computed, ref, shallowRef } from "vue";
 import { fleet } from "captionfleet-console/fleet.js";
 import { wayToAdd } from "captionfleet-console/fleet_words.js";
 import { usePoll } from "captionfleet-console/poll.js";
 import { getAll } from "captionfleet-console/rest.js";
-import { ago, bytes, plural } from "captionfleet-console/words.js";
+import { ago, bytes, fileBytes, plural } from "captionfleet-console/words.js";
+import { WorkerModels } from "captionfleet-console/worker_models.js";
 
 const LOOK_MS = 2000;
-const MOODS = { ready: "good", loading: "busy", downloading: "busy", unloading: "busy", failed: "bad" };
+const BUSY_LOOK_MS = 700; // while something that was asked is on its way
 
 export default {
+  components: { WorkerModels },
   template: `
     <section class="list" aria-labelledby="workers-title">
       <h1 id="workers-title">Workers</h1>
@@ -45,21 +47,9 @@ export default {
               </div>
               <span>{{ memoryWords(worker) }}</span>
             </div>
-            <table v-if="worker.copies.length">
-              <thead>
-                <tr><th>Copy</th><th>State</th><th class="number">In flight</th><th class="number">Memory</th></tr>
-              </thead>
-              <tbody>
-                <tr v-for="copy in worker.copies" :key="copy.model">
-                  <td>{{ copy.model }}</td>
-                  <td><span class="dot" :class="moods[copy.state]"></span>{{ stateWords(copy) }}</td>
-                  <td class="number">{{ copy.in_flight ?? 0 }}</td>
-                  <td class="number">{{ bytes(copy.memory) || "–" }}</td>
-                </tr>
-              </tbody>
-            </table>
-            <p v-else class="muted">No model is loaded here.</p>
-            <p class="muted">Cached: {{ worker.cached.join(", ") || "nothing" }}</p>
+            <p v-if="worker.disk" class="muted">Downloads take {{ fileBytes(worker.disk.cache_bytes) }}; there is
+              room for {{ fileBytes(worker.disk.room_bytes) }} more.</p>
+            <WorkerModels :worker="worker" :models="models" @asked="lookAgain" />
           </li>
         </ul>
       </section>
@@ -67,18 +57,22 @@ export default {
   setup() {
     const workers = shallowRef(null);
     const pools = shallowRef([]);
+    const models = shallowRef([]);
     const error = ref("");
     async function look() {
       try {
-        [workers.value, pools.value] = await Promise.all([getAll("/workers"), getAll("/pools")]);
+        const doors = ["/workers", "/pools", "/models"];
+        const [heard, kept, known] = await Promise.all(doors.map((door) => getAll(door)));
+        [workers.value, pools.value] = [heard, kept];
+        models.value = known.map((each) => each.metadata.name);
         error.value = "";
       } catch (problem) {
         error.value = problem.message;
       }
     }
-    usePoll(look, () => LOOK_MS);
+    const lookAgain = usePoll(look, () => (busy(workers.value ?? []) ? BUSY_LOOK_MS : LOOK_MS));
     const groups = computed(() => workers.value && grouped(workers.value, pools.value));
-    return { groups, error, moods: MOODS, ago, bytes, plural, memoryWords, standing, stateWords, fleet, wayToAdd };
+    return { groups, models, error, ago, plural, lookAgain, memoryWords, standing, fileBytes, fleet, wayToAdd };
   },
 };
 
@@ -88,8 +82,8 @@ function standing({ fresh, draining }) {
   return { mood: "good", words: "serving" };
 }
 
-function stateWords({ state, message }) {
-  return message ? `${state}: ${message}` : state;
+function busy(workers) {
+  return workers.some(({ overrides }) => Object.values(overrides).some(({ done, refused }) => !done && !refused));
 }
 
 function memoryWords({ memory }) {
