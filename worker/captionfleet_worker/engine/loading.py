@@ -11,7 +11,7 @@ from captionfleet.faults import fault_point
 from captionfleet.resources.model import ModelSpec
 from captionfleet_worker.engine.answering import Answering, Captioner, is_out_of_memory
 from captionfleet_worker.engine.custom_code import code_digest, load_custom
-from captionfleet_worker.engine.generation import Habits, settled
+from captionfleet_worker.engine.generation import Habits, check_extra, settled
 from captionfleet_worker.engine.last_words import listen
 from captionfleet_worker.engine.memory_limit import set_memory_limit
 from captionfleet_worker.engine.own_files import code_folders, write_files
@@ -122,8 +122,9 @@ def _captioner(
     assert folder, "the manifest's rules ask for source or custom"
     progress("loading", "loading the model")
 
-    from captionfleet_worker.engine.checkpoint import load_checkpoint
+    from captionfleet_worker.engine.checkpoint import generate_knows, load_checkpoint
 
+    check_extra(order.spec.generation.extra, generate_knows())
     tag = order.spec.pipeline_tag
     checkpoint = load_checkpoint(folder, order.spec.loader, order.device, tag)
     # Imports torch, so it comes after the checks that need none.
