@@ -130,6 +130,12 @@ def test_any_text_is_judged_and_nothing_fails(code: str) -> None:
     assert check(code).problems
 
 
+def test_a_class_may_have_the_name_of_what_it_extends() -> None:
+    code = "import vision\nclass Mine(vision.Mine):\n    pass\n"
+    assert check(code, "mine:Mine") == Checked("mine:Mine")
+    assert check(GOOD.replace("(CustomModel)", "(Mine, CustomModel)")).entrypoint == "mine:Mine"
+
+
 def test_what_a_package_brings_is_not_judged() -> None:
     code = "from vision import Base\nclass Mine(Base):\n    pass\n"
     assert check(code, "mine:Mine", anything="x") == Checked("mine:Mine", ())
