@@ -13,6 +13,7 @@ import threading
 import urllib.parse
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -34,7 +35,7 @@ class HubRepo:
     private: bool = False
     """Without TOKEN it is not there."""
 
-    @property
+    @cached_property
     def commit(self) -> str:
         digest = hashlib.sha1()
         for name, content in sorted(self.files.items()):
