@@ -140,6 +140,7 @@ async def test_a_deleted_model_comes_back_from_its_versions(shown: Page, stage: 
     async with stage.client() as client:
         await client.delete("/models/liner")
     await expect(shown.get_by_text("There is no such model any more")).to_be_visible()
+    await expect(shown.get_by_role("button", name=re.compile("Upload as version"))).to_be_enabled()
     await shown.get_by_role("button", name=re.compile("Roll back")).first.click()
     await expect(shown.get_by_text("There is no such model any more")).to_be_hidden()
     assert (await of_model(stage, "liner"))["entrypoint"] == "liner:Liner"

@@ -32,8 +32,8 @@ export default {
       </header>
       <p v-if="closed" class="banner warn" role="status">{{ sentence(closed) }}.</p>
       <p v-if="error" class="failure" role="alert">{{ error }}</p>
-      <p v-if="gone" class="banner warn" role="status">There is no such model any more; its versions were kept.
-        Roll back to one of them to have it again.</p>
+      <p v-if="state.gone" class="banner warn" role="status">There is no such model any more; its versions were kept.
+        Upload its code, or roll back to one of them, to have it again.</p>
       <form v-if="state.model ? versions : !closed" class="code-form" @submit.prevent="submit">
         <div class="code-left">
           <header class="code-tabs">
@@ -58,7 +58,7 @@ export default {
           </div>
         </div>
         <div v-if="state.files.length" class="code-right">
-          <div class="check" role="status" aria-live="polite">
+          <div v-if="!closed" class="check" role="status" aria-live="polite">
             <p v-if="state.checking" class="muted"><span class="dot busy"></span>Checking…</p>
             <p v-else-if="state.check" class="fine"><Icon name="check" /> Checked: <code>{{ state.check.entrypoint }}</code>
               can be the model <b>{{ state.check.name }}</b>.</p>
@@ -93,7 +93,6 @@ export default {
     const { state } = draft;
     const versions = shallowRef(null);
     const shown = shallowRef(null);
-    const gone = ref(false);
     const error = ref("");
     const over = ref(false);
     const editor = ref(null);
@@ -107,7 +106,7 @@ export default {
         versions.value = (await get(`${door()}/versions`)).items;
         if (!state.base) await draft.loadNewest(versions.value[0].number);
         const manifest = await get(`/models/${encodeURIComponent(state.model)}`).catch(absent);
-        gone.value = !manifest;
+        state.gone = !manifest;
         shown.value = manifest && described(manifest);
         error.value = "";
       } catch (problem) {
@@ -163,7 +162,7 @@ export default {
     listenForFiles({ take, submit, over, isOpen: () => !closed.value, isEmpty: () => !state.files.length,
       takeText: (text) => draft.add([{ path: "my_model.py", content: text }]) });
     return {
-      draft, state, versions, shown, gone, error, over, editor, takes, closed, ready, label, submit, rollBack, edit,
+      draft, state, versions, shown, error, over, editor, takes, closed, ready, label, submit, rollBack, edit,
       show, sentence,
       file: computed(() => state.files[state.open]),
       troubles: (path) => state.problems.filter((each) => each.file === path),

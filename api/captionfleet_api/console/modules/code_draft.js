@@ -12,6 +12,7 @@ export class CodeDraft {
     this.state = reactive({
       model, name: model, entrypoint: "", files: [], open: 0, rows: [],
       base: null, // the newest version, as it was when it was read
+      gone: false, // the model was deleted: the same code again is something new
       check: null, problems: [], refusal: "", checking: false, sending: false,
     });
     this.asked = 0;
@@ -80,7 +81,8 @@ export class CodeDraft {
 
   /** What differs from the newest version: "new", "code", "kwargs", or "" for nothing. */
   #change() {
-    const { base, files, entrypoint } = this.state;
+    const { base, files, entrypoint, gone } = this.state;
+    if (gone) return "code";
     if (!base) return files.length ? "new" : "";
     const same = files.length === Object.keys(base.code).length
       && files.every(({ path, content }) => base.code[path] === content)
