@@ -25,6 +25,7 @@ from captionfleet_worker.engine.hardware import (
     check_quantization,
     dtype_for,
 )
+from captionfleet_worker.engine.loading import failure_of
 from captionfleet_worker.engine.processors import lacking
 from captionfleet_worker.engine.protocol import LoadFailed, Shot
 from captionfleet_worker.engine.quantization import Int8Linear, to_int8
@@ -318,6 +319,12 @@ async def test_a_missing_num2words_is_told_with_the_remedy(hide: Hide, tmp_path:
 def test_a_package_that_nobody_listed_is_named_too(error: Exception, package: str) -> None:
     told = lacking(error, "new_vl")
     assert isinstance(told, LoadFailed) and f"package {package}," in told.message
+
+
+def test_a_package_that_code_of_a_checkpoint_imports_is_told() -> None:
+    failed = failure_of(ImportError("packages that were not found in your environment: einops"))
+    assert (failed.reason, failed.retriable) == ("MissingPackage", False)
+    assert "einops" in failed.message and "spec.image" in failed.message
 
 
 def test_an_error_that_names_no_package_stays_as_it_is() -> None:

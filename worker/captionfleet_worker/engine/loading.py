@@ -145,8 +145,9 @@ def failure_of(error: Exception) -> LoadFailed:
         )
     if isinstance(error, ImportError):
         return LoadFailed(
-            "UnsupportedModel",
-            f"the model needs a Python package that this worker lacks: {first_line}; install it",
+            "MissingPackage",
+            f"the model needs a Python package that this worker lacks: {first_line}; run the pool "
+            "on an image that has it (spec.image of the CaptionWorkerPool)",
         )
     return LoadFailed(
         "LoadFailed", f"{type(error).__name__}: {first_line}; the engine's log has more", True
