@@ -3,6 +3,8 @@
 import asyncio
 from dataclasses import dataclass, replace
 
+import structlog
+
 from captionfleet.catalog import Catalog, CatalogError, Conflict, NotFound, Unavailable
 from captionfleet.code_check import Checked, CodeProblem, check_code
 from captionfleet.resources import InvalidManifest, Manifest, ModelManifest, ModelSpec
@@ -11,6 +13,8 @@ from captionfleet.resources.model import Custom, Source
 from captionfleet_api.code.history import Code, History
 from captionfleet_api.code.requests import CodeAsked
 from captionfleet_api.store.tables import CodeVersion
+
+log = structlog.get_logger()
 
 _LONGEST_NAME = 40
 
@@ -121,6 +125,10 @@ class Publishing:
             await self._history.refused(version)
             raise
         await self._history.applied(version)
+        log.info(
+            "code taken", model=name, version=version.number, sha256=version.sha256,
+            author=version.author, note=note,
+        )  # fmt: skip
         return Published(version, created=True)
 
     def _manifest(self, name: str, code: Code) -> ModelManifest:
