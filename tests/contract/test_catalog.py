@@ -73,6 +73,20 @@ def test_a_class_in_custom_infer_is_offered_as_a_model_named_after_its_file(
     assert custom and custom.entrypoint == "My_Model:Mine"
 
 
+def test_bases_and_classes_in_folders_below_are_not_offered(tmp_path: Path) -> None:
+    deeper = tmp_path / "custom_infer" / "deeper"
+    deeper.mkdir(parents=True)
+    (deeper / "other.py").write_text(CODE)
+    (tmp_path / "custom_infer" / "mine.py").write_text(
+        "class Base(CustomModel):\n    def load(self): pass\n"
+        "class Mine(Base):\n    def infer(self, image): return 'x'\n"
+        "class Note:\n    def infer(self, image): return 'x'\n"
+    )
+    [(name, model)] = catalog(tmp_path).models().items()
+    assert name == "mine" and model.spec.custom
+    assert model.spec.custom.entrypoint == "mine:Mine"
+
+
 async def test_put_writes_to_managed_and_delete_removes_it(tmp_path: Path) -> None:
     found = catalog(tmp_path)
     await found.put(manifest("m"))
