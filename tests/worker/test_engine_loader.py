@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.conftest import SHAPES
-from tests.worker.engines import TRUTH, engine_of, normalized, order_for
+from tests.worker.engines import TRUTH, custom_spec, engine_of, normalized, order_for
 from tests.worker.tiny_captioners import captioner_of, captions, every_size, habitual, loaded
 from tests.worker.tiny_models import build
 
@@ -258,6 +258,21 @@ async def test_an_argument_that_is_none_or_not_a_persons_is_refused(
         async with engine_of(order_for(spec, tmp_path)):
             pass
     assert (failed.value.reason, failed.value.retriable) == ("InvalidSpec", False)
+
+
+async def test_a_system_prompt_without_a_chat_is_refused(tmp_path: Path) -> None:
+    spec = {"source": {"volume": {"path": str(SHAPES / "models" / "shapes-blip")}},
+            "generation": {"systemPrompt": "Be brief."}}  # fmt: skip
+    with pytest.raises(LoadFailed, match=r"spec\.generation\.systemPrompt is for models"):
+        async with engine_of(order_for(spec, tmp_path)):
+            pass
+
+
+async def test_own_code_is_not_promised_what_transformers_does(tmp_path: Path) -> None:
+    spec = custom_spec(tmp_path, "class Own: ...", loader={"quantization": "int8"})
+    with pytest.raises(LoadFailed, match=r"spec\.loader\.quantization says how transformers"):
+        async with engine_of(order_for(spec, tmp_path)):
+            pass
 
 
 Hide = Callable[[str], None]

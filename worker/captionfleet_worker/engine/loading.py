@@ -7,8 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic.alias_generators import to_camel
+
 from captionfleet.faults import fault_point
-from captionfleet.resources.model import ModelSpec
+from captionfleet.resources.model import Generation, Loader, ModelSpec
 from captionfleet_worker.engine.answering import Answering, Captioner, is_out_of_memory
 from captionfleet_worker.engine.custom_code import code_digest, load_custom
 from captionfleet_worker.engine.generation import Habits, check_extra, settled
@@ -84,6 +86,29 @@ def _check_fields(spec: ModelSpec) -> None:
             "spec.pipelineTag says how transformers asks a model, and spec.custom asks in its own "
             "way: remove one of them",
         )
+    if spec.custom:
+        _check_own_loading(spec.loader)
+
+
+def _check_own_loading(loader: Loader) -> None:
+    """Raises LoadFailed for what transformers alone would heed."""
+    stated = loader.model_dump(exclude_defaults=True, exclude={"allow_pickle", "trust_remote_code"})
+    if stated:
+        raise LoadFailed(
+            "InvalidSpec",
+            f"spec.loader.{to_camel(min(stated))} says how transformers loads a model, and "
+            "spec.custom loads in its own way: remove it, and give the class what it needs in "
+            "spec.custom.kwargs",
+        )
+
+
+def _check_system_prompt(generation: Generation, chat: bool) -> None:
+    if generation.system_prompt and not chat:
+        raise LoadFailed(
+            "InvalidSpec",
+            "spec.generation.systemPrompt is for models that are asked by chat, and this one is "
+            "not: remove it, or put it into spec.generation.prompt",
+        )
 
 
 def _find(order: EngineOrder, hashing: ThreadPoolExecutor) -> _Files:
@@ -127,6 +152,7 @@ def _captioner(
     check_extra(order.spec.generation.extra, generate_knows())
     tag = order.spec.pipeline_tag
     checkpoint = load_checkpoint(folder, order.spec.loader, order.device, tag)
+    _check_system_prompt(order.spec.generation, checkpoint.chat is not None)
     # Imports torch, so it comes after the checks that need none.
     from captionfleet_worker.engine.transformers_captioner import TransformersCaptioner
 
