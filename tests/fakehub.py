@@ -59,7 +59,9 @@ class FakeHub:
     pauses: list[str] = field(default_factory=list)
     """Retry-After of the next answers, which are 429."""
     refusals: list[int] = field(default_factory=list)
-    """Statuses of the next answers to downloads."""
+    """Statuses of the next answers to downloads; 429 asks for no pause at all."""
+    continues_at: str = ""
+    """Address of a hub where listings say that they go on."""
     wrong: Counter[str] = field(default_factory=Counter)
     """How many of the next downloads of a file bring other bytes, as many as promised."""
     short: set[str] = field(default_factory=set)
@@ -171,7 +173,8 @@ class _Handler(BaseHTTPRequestHandler):
         if repo.gated and token != TOKEN:
             return self._refuse(403 if token else 401, "GatedRepo")
         if self.served.refusals:
-            return self._refuse(self.served.refusals.pop(0), "Refused")
+            status = self.served.refusals.pop(0)
+            return self._refuse(status, "Refused", "0" if status == 429 else "")
         return self._file(repo, "/".join(rest[2:]))
 
     def _file(self, repo: HubRepo, name: str) -> None:
@@ -235,6 +238,8 @@ class _Handler(BaseHTTPRequestHandler):
         content = json.dumps(value).encode()
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "application/json")
+        if self.served.continues_at and "/tree/" in self.path:
+            self.send_header("Link", f'<{self.served.continues_at}{self.path}>; rel="next"')
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

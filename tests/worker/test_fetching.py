@@ -155,6 +155,15 @@ def test_a_pause_that_the_hub_asks_for_is_made_and_told(hub: FakeHub, errands: E
     assert any("429" in each and "a pause of 1 s: going on at" in each for each in errands.told)
 
 
+def test_a_pause_is_made_in_the_middle_too_but_not_for_ever(hub: FakeHub, errands: Errands) -> None:
+    hub.refusals = [429, 429]
+    assert whole(errands.run().folder, TOY)
+    hub.add("toys/other", {"config.json": b"{}", "model.safetensors": b"other"})
+    hub.refusals = [429] * 50
+    failed = refused(errands, "toys/other")
+    assert (failed.reason, failed.retriable) == ("HubBusy", True)
+
+
 def test_a_pause_too_long_is_left_to_the_next_try(hub: FakeHub, errands: Errands) -> None:
     hub.pauses = ["3600"]
     failed = refused(errands)
@@ -227,6 +236,17 @@ def test_a_gated_repository_opens_to_the_token_which_stays_at_the_hub(
         assert whole(errands.run("toys/gated").folder, TOY)
         assert hub.tokens_seen == {TOKEN}
         assert store.fetched() and not store.tokens_seen
+
+
+def test_the_token_stays_at_the_hub_when_a_listing_goes_on_elsewhere(
+    hub: FakeHub, errands: Errands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    with FakeHub(host="127.0.0.2") as other:
+        other.add("toys/basic", TOY)
+        hub.continues_at = other.url
+        assert whole(errands.run().folder, TOY)
+        assert other.asked and not other.tokens_seen
 
 
 def test_the_token_never_goes_to_an_address_that_a_manifest_names(

@@ -336,7 +336,9 @@ class LiveCopy:
 
     def _tell_download(self, sentence: str, download: Download | None) -> None:
         self._download = download
-        self._tell_progress("downloading", sentence)
+        # Numbers alone can wait for the next heartbeat.
+        if (self.state, self._message) != (CopyState.DOWNLOADING, sentence):
+            self._tell_progress("downloading", sentence)
 
     def _set(self, state: CopyState, message: str | None = None) -> None:
         if self.state == CopyState.UNLOADING:
