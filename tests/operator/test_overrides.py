@@ -16,7 +16,7 @@ from tests.operator.fleets import (
     world,
 )
 
-from captionfleet.messages import FilesState, OverrideState, Wanted
+from captionfleet.messages import Download, FilesState, OverrideState, Wanted
 from captionfleet_operator.planner import Memory, WorkerSeen, World, plan
 
 
@@ -178,6 +178,16 @@ def test_files_are_told_of_while_they_are_fetched_and_when_they_are_there() -> N
     assert state(seen) == OverrideState(message="b uses them", refused=True)
     gone = replace(seen, workers={"cpu-1": worker("cpu-1")})
     assert state(gone) == OverrideState(message="nothing of it is here", done=True)
+
+
+def test_a_fetch_that_was_asked_for_is_told_in_numbers() -> None:
+    half = Download(files_done=1, files_total=2, bytes_done=3 * 10**6, bytes_total=9 * 10**6)
+    fetching = FilesState(model="a", wanted=Wanted.CACHED, message="fetching", download=half)
+    seen = world(
+        models=[model("a")], pools=[pool()], workers=[with_files(worker("cpu-1"), fetching)],
+        overrides=asked(a="cached"),
+    )  # fmt: skip
+    assert state(seen) == OverrideState(message="fetching; 3.0 of 9.0 MB")
 
 
 def test_overrides_bring_no_worker_and_hold_none() -> None:

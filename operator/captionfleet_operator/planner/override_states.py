@@ -8,7 +8,7 @@ from captionfleet_operator.planner.memory import Memory
 from captionfleet_operator.planner.own_code import code_missing
 from captionfleet_operator.planner.placement import Placement
 from captionfleet_operator.planner.seen import ModelSeen, WorkerSeen
-from captionfleet_operator.planner.sentences import copy_sentence
+from captionfleet_operator.planner.sentences import copy_sentence, how_far
 from captionfleet_operator.planner.world import World
 
 
@@ -97,7 +97,8 @@ def _files(model: ModelSeen, worker: WorkerSeen, wanted: Wanted) -> OverrideStat
         return OverrideState(message=told, done=True)
     for each in worker.heartbeat.files:
         if each.model == name and each.wanted == wanted:
-            return OverrideState(message=each.message, refused=each.failed)
+            message = how_far(each.message, each.download)
+            return OverrideState(message=message, refused=each.failed)
     begins = "fetch" if wanted == Wanted.CACHED else "delete"
     return OverrideState(message=f"about to {begins} its files")
 

@@ -1,6 +1,6 @@
 """One sentence per model and per pool that says how things stand, with live numbers."""
 
-from captionfleet.messages import Copy, CopyState
+from captionfleet.messages import Copy, CopyState, Download
 from captionfleet.resources.model_status import FailureStatus
 from captionfleet.resources.pool import AutoscalingMode
 from captionfleet_operator.planner.matching import first
@@ -124,9 +124,13 @@ def _loading(memory: Memory, model: ModelSeen, worker: WorkerSeen, copy: Copy) -
 
 def _downloading(memory: Memory, model: ModelSeen, worker: WorkerSeen, copy: Copy) -> str:
     seconds = round(copy.state_seconds + worker.silent_seconds)
-    told = [copy.message, copy.download.told() if copy.download else None]
-    how_far = "; ".join(each for each in told if each)
-    return f"downloading on {worker.id}: {how_far or f'{seconds} s so far'}"
+    told = how_far(copy.message, copy.download)
+    return f"downloading on {worker.id}: {told or f'{seconds} s so far'}"
+
+
+def how_far(message: str | None, download: Download | None) -> str:
+    """What is said of a download, and its numbers where there are some."""
+    return "; ".join(each for each in (message, download and download.told()) if each)
 
 
 def _failed(memory: Memory, model: ModelSeen, worker: WorkerSeen, copy: Copy) -> str:
