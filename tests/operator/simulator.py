@@ -4,12 +4,12 @@ It plays everything around the planner, so that the planner can be run through h
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from tests.operator.fleets import START
 
-from captionfleet.messages import Copy, CopyState, Heartbeat, ModelDemand, Wanted
+from captionfleet.messages import Change, Copy, CopyState, Heartbeat, ModelDemand, Wanted
 from captionfleet_operator.planner import (
     Memory,
     ModelSeen,
@@ -31,7 +31,10 @@ class SimCopy:
     since: float
     worked_at: float
     bytes: int
+    fingerprint: str
     reason: str | None = None
+    beside: "SimCopy | None" = None
+    """Its successor on the way, or what it took over from and that still leaves."""
 
 
 @dataclass
@@ -45,6 +48,9 @@ class SimWorker:
     incarnation: int = 0
     draining_since: float | None = None
     wanted: dict[str, Wanted] = field(default_factory=dict)
+    changes: dict[str, Change] = field(default_factory=dict)
+    made_of: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Model -> fingerprint and bytes of the spec it was told."""
     copies: dict[str, SimCopy] = field(default_factory=dict)
     cached: set[str] = field(default_factory=set)
 
@@ -75,10 +81,14 @@ class Simulation:
     decided: Plan | None = None
     frozen_demand: bool = False
     settled_at: float = START
+    lives: int = 0
+    """How many workers crashed: a process that comes back is another one."""
     away_until: float = START
     """The broker is out of the operator's reach until then."""
     begun: Counter[str] = field(default_factory=Counter)
     """Model -> how often a copy of it began to load."""
+    overrides: dict[tuple[str, str], tuple[int, Wanted]] = field(default_factory=dict)
+    """(worker, model) -> the worker's life, and what a person asked of it."""
 
     def step(self) -> tuple[World, Memory, Plan]:
         """Two seconds pass, then the operator has a turn. Returns what it saw and decided."""
@@ -95,6 +105,30 @@ class Simulation:
     def crash(self, worker: str) -> None:
         """The process ends; the local adapter starts it again because the plan wants it."""
         self.workers.pop(worker, None)
+        self.lives += 1
+
+    def ask(self, worker: str, model: str, state: Wanted | None) -> None:
+        """A person's word on a worker that is there; None takes it back."""
+        self.overrides.pop((worker, model), None)
+        if state and worker in self.workers:
+            self.overrides[worker, model] = self.workers[worker].incarnation, state
+
+    def change(self, model: str, *, bytes: int) -> None:
+        """A person changes the spec; the new one needs this much memory."""
+        copies = [w.copies[model] for w in self.workers.values() if model in w.copies]
+        if any(c.state == CopyState.LOADING or c.beside for c in copies):
+            return  # what an unfinished load takes, nobody measures
+        seen = self.models[model]
+        number = int(seen.manifest.spec.generation.max_new_tokens or 64) + 1
+        generation = seen.manifest.spec.generation.model_copy(update={"max_new_tokens": number})
+        facts = {"memory": str(bytes)}
+        requirements = seen.manifest.spec.requirements.model_copy(update=facts)
+        spec = seen.manifest.spec.model_copy(
+            update={"generation": generation, "requirements": requirements}
+        )
+        manifest = seen.manifest.model_copy(update={"spec": spec})
+        self.models[model] = replace(seen, manifest=manifest, fingerprint=spec.fingerprint())
+        self.natures[model] = replace(self.natures[model], bytes=bytes)
 
     def restart_operator(self) -> None:
         """It forgets all but what stands in statuses, and listens anew."""
@@ -125,6 +159,7 @@ class Simulation:
                 name: replace(pool, own=tuple(self._own(name))) for name, pool in self.pools.items()
             },
             workers=heard,
+            overrides=self._asked(heard),
             demand={
                 name: ModelDemand(pending=int(tasks + 0.999))
                 for name, tasks in self.pending.items()
@@ -137,9 +172,17 @@ class Simulation:
         taken: dict[str, int] = {}
         for worker in self.workers.values():
             for copy in worker.copies.values():
-                if copy.state != CopyState.FAILED:
-                    taken[worker.host] = taken.get(worker.host, 0) + copy.bytes
+                for each in (copy, copy.beside):
+                    if each and each.state != CopyState.FAILED:
+                        taken[worker.host] = taken.get(worker.host, 0) + each.bytes
         return taken
+
+    def _asked(self, heard: Mapping[str, WorkerSeen]) -> dict[str, dict[str, Wanted]]:
+        asked: dict[str, dict[str, Wanted]] = {}
+        for (worker, model), (life, state) in self.overrides.items():
+            if worker in heard and heard[worker].heartbeat.incarnation == str(life):
+                asked.setdefault(worker, {})[model] = state
+        return asked
 
     def _own(self, pool: str) -> Iterator[OwnWorker]:
         for worker in self.workers.values():
@@ -151,7 +194,12 @@ class Simulation:
         return self.now - worker.begun >= self.start_seconds
 
     def _heard(self, worker: SimWorker) -> WorkerSeen:
-        measured = [c.bytes for c in worker.copies.values() if c.state == CopyState.READY]
+        measured = [
+            each.bytes
+            for copy in worker.copies.values()
+            for each in (copy, copy.beside)
+            if each and each.state in (CopyState.READY, CopyState.UNLOADING)
+        ]
         beat = Heartbeat(
             worker=worker.id, pool=worker.pool, incarnation=str(worker.incarnation),
             host=worker.host, pid=1, device="CPU", memory_total=worker.memory,
@@ -164,11 +212,13 @@ class Simulation:
         ready = copy.state == CopyState.READY
         nature = self.natures[name]
         return Copy(
-            model=name, state=copy.state, fingerprint=self.models[name].fingerprint,
+            model=name, state=copy.state, fingerprint=copy.fingerprint,
+            revision=copy.fingerprint if ready else None,
+            beside=self._told(name, copy.beside) if copy.beside else None,
             state_seconds=self.now - copy.since, reason=copy.reason,
             retriable=copy.reason != "MissingWeights",
             retry_in_seconds=30.0 if copy.reason else None,
-            memory_bytes=copy.bytes if ready else None,
+            memory_bytes=copy.bytes if ready or copy.state == CopyState.UNLOADING else None,
             load_seconds=nature.load_seconds if ready else None,
             rates={1: nature.rate} if ready else {}, consuming=ready,
             idle_seconds=self.now - copy.worked_at if ready else 0.0,
@@ -182,9 +232,17 @@ class Simulation:
             self._move_on(worker, name, copy, wanted)
         for name in wanted - worker.copies.keys():
             self._set(worker, name, CopyState.LOADING)
+        for name in worker.wanted:
+            if worker.wanted[name] == Wanted.CACHED and worker.cached.isdisjoint({name}):
+                if (worker.id, name) in self.overrides:
+                    worker.cached.add(name)
+            elif worker.wanted[name] == Wanted.ABSENT and name not in worker.copies:
+                worker.cached.discard(name)
 
     def _move_on(self, worker: SimWorker, name: str, copy: SimCopy, wanted: set[str]) -> None:
         nature, age = self.natures[name], self.now - copy.since
+        if copy.beside and self._move_beside(worker, name, copy, wanted):
+            return
         if copy.state == CopyState.UNLOADING:
             del worker.copies[name]
         elif name not in wanted:
@@ -192,6 +250,8 @@ class Simulation:
                 del worker.copies[name]
             else:
                 self._set(worker, name, CopyState.UNLOADING)
+        elif copy.fingerprint != worker.made_of[name][0]:
+            self._renew(worker, name, copy)
         elif copy.state == CopyState.LOADING and age >= nature.load_seconds:
             worker.cached.add(name)
             if worker.id in nature.fails_on:
@@ -201,12 +261,58 @@ class Simulation:
         elif copy.state == CopyState.FAILED and age >= 30:
             self._set(worker, name, CopyState.LOADING)
 
+    def _renew(self, worker: SimWorker, name: str, copy: SimCopy) -> None:
+        """What a worker does about a copy that is made from an earlier spec."""
+        change = worker.changes.get(name, Change.REPLACE)
+        if copy.state == CopyState.FAILED:
+            del worker.copies[name]
+        elif copy.state != CopyState.READY or change == Change.REPLACE:
+            self._set(worker, name, CopyState.UNLOADING)
+        elif change == Change.BESIDE:
+            copy.beside = self._fresh(worker, name, CopyState.LOADING)
+
+    def _move_beside(self, worker: SimWorker, name: str, copy: SimCopy, wanted: set[str]) -> bool:
+        """True if nothing else is to be done about the two."""
+        other = copy.beside
+        assert other
+        age = self.now - other.since
+        if other.state == CopyState.UNLOADING:
+            copy.beside = None
+            return True
+        if name not in wanted:
+            copy.beside = None
+            return False
+        if other.fingerprint != worker.made_of[name][0]:
+            copy.beside = None
+            return True
+        if other.state == CopyState.LOADING and age >= self.natures[name].load_seconds:
+            if worker.id in self.natures[name].fails_on:
+                other.state, other.since = CopyState.FAILED, self.now
+                other.reason = self.natures[name].reason
+            else:
+                left = replace(copy, state=CopyState.UNLOADING, beside=None)
+                other.state, other.since, other.worked_at = CopyState.READY, self.now, self.now
+                other.beside = left
+                worker.copies[name] = other
+        elif other.state == CopyState.FAILED and age >= 30:
+            copy.beside = self._fresh(worker, name, CopyState.LOADING)
+        return True
+
+    def _fresh(self, worker: SimWorker, name: str, state: CopyState) -> SimCopy:
+        self.begun[name] += 1
+        fingerprint, size = worker.made_of[name]
+        return SimCopy(state, self.now, self.now, size, fingerprint)
+
     def _set(
         self, worker: SimWorker, name: str, state: CopyState, reason: str | None = None
     ) -> None:
-        size = self.natures[name].bytes
-        self.begun[name] += state == CopyState.LOADING
-        worker.copies[name] = SimCopy(state, self.now, self.now, size, reason)
+        before = worker.copies.get(name)
+        if state == CopyState.LOADING:
+            worker.copies[name] = self._fresh(worker, name, state)
+        elif before:
+            worker.copies[name] = replace(
+                before, state=state, since=self.now, worked_at=self.now, reason=reason, beside=None
+            )
 
     def _work(self) -> None:
         for name in list(self.pending):
@@ -234,9 +340,17 @@ class Simulation:
                 self._start(name)
         for worker, wanted in decided.assignments.items():
             self.workers[worker].wanted = dict(wanted)
+            self.workers[worker].made_of = {
+                name: (self.models[name].fingerprint, self.natures[name].bytes) for name in wanted
+            }
+            self.workers[worker].changes = {
+                name: change for (of, name), change in decided.changes.items() if of == worker
+            }
 
     def _start(self, pool: str) -> None:
         number = next(n for n in range(1, 1000) if f"{pool}-{n}" not in self.workers)
         id_ = f"{pool}-{number}"
         host = "here" if self.pools[pool].shares_memory else id_
-        self.workers[id_] = SimWorker(id_, pool, host, self.memory_per_worker, self.now)
+        self.workers[id_] = SimWorker(
+            id_, pool, host, self.memory_per_worker, self.now, incarnation=self.lives
+        )

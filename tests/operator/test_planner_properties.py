@@ -10,7 +10,7 @@ from tests.operator.simulator import Nature, Simulation
 
 from captionfleet.messages import CopyState, Wanted
 from captionfleet.resources.model import Prove
-from captionfleet_operator.planner import Memory, Plan, World
+from captionfleet_operator.planner import Memory, Plan, WorkerSeen, World
 from captionfleet_operator.planner.fitting import pools_for
 from captionfleet_operator.planner.rooms import told
 from captionfleet_operator.planner.seen import at_work
@@ -84,9 +84,17 @@ def fleets(draw: st.DrawFn, *, idle: tuple[int, ...] = (10, 40)) -> Simulation:
     )
 
 
+ASKED = st.tuples(
+    st.sampled_from(["cpu-1", "cpu-2", "more-1"]),
+    st.sampled_from(NAMES),
+    st.sampled_from([Wanted.LOADED, Wanted.LOADED, Wanted.CACHED, Wanted.ABSENT, None]),
+)
+CHANGES = st.tuples(st.sampled_from(NAMES), st.integers(1, 6))
+
+
 @st.composite
-def events(draw: st.DrawFn) -> list[tuple[str, Any]]:
-    """What happens before each step of a trace."""
+def events(draw: st.DrawFn, *, people: bool = True) -> list[tuple[str, Any]]:
+    """What happens before each step of a trace. `people`: they ask workers, and change specs."""
     one = st.one_of(
         st.tuples(st.just("nothing"), st.integers(1, 10)),
         st.tuples(st.just("tasks"), st.tuples(st.sampled_from(NAMES), COUNTS)),
@@ -95,7 +103,10 @@ def events(draw: st.DrawFn) -> list[tuple[str, Any]]:
         st.tuples(st.just("operator restarts"), st.none()),
         st.tuples(st.just("broker is lost"), st.integers(1, 5)),
     )
-    return draw(st.lists(one, min_size=10, max_size=40))
+    words = st.one_of(
+        st.tuples(st.just("person asks"), ASKED), st.tuples(st.just("spec changes"), CHANGES)
+    )
+    return draw(st.lists(st.one_of(one, one, words) if people else one, min_size=10, max_size=40))
 
 
 def play(fleet: Simulation, trace: list[tuple[str, Any]]) -> None:
@@ -108,6 +119,10 @@ def play(fleet: Simulation, trace: list[tuple[str, Any]]) -> None:
             fleet.crash(about)
         elif what == "operator restarts":
             fleet.restart_operator()
+        elif what == "person asks" and about[1] in fleet.models:
+            fleet.ask(*about)
+        elif what == "spec changes" and about[0] in fleet.models:
+            fleet.change(about[0], bytes=about[1] * GB // 2)
         elif what == "broker is lost":
             fleet.lose_broker(about)
         step(fleet)
@@ -126,7 +141,32 @@ def step(fleet: Simulation) -> Plan:
     proofs_take_nothing_that_is_wanted(world, before, decided)
     nothing_moves_without_a_broker(world, before, decided)
     every_wait_has_its_reason(world, decided)
+    people_are_obeyed_or_told_why(world, decided)
+    changes_leave_no_gap(fleet)
     return decided
+
+
+def people_are_obeyed_or_told_why(world: World, decided: Plan) -> None:
+    for worker, asked in world.overrides.items():
+        for name, state in asked.items():
+            if worker not in decided.assignments:
+                continue
+            told = decided.overrides[worker][name]
+            assert told.message
+            kept = name in keeping(decided, worker)
+            if state == Wanted.LOADED:
+                assert kept or not told.done
+            elif not world.workers[worker].draining:
+                assert not kept, f"{name} was to be kept away from {worker}"
+                assert decided.assignments[worker][name] == state
+
+
+def changes_leave_no_gap(fleet: Simulation) -> None:
+    """A copy beside which a successor loads serves until that one is ready."""
+    for worker in fleet.workers.values():
+        for copy in worker.copies.values():
+            other = copy.beside
+            assert other is None or CopyState.READY in (copy.state, other.state)
 
 
 def memory_is_never_exceeded(fleet: Simulation) -> None:
@@ -163,24 +203,40 @@ def nothing_is_torn_away(world: World, before: Memory, decided: Plan, worker: st
         copy, residency = seen.copies.get(name), world.models[name].residency
         if copy is None or copy.state != CopyState.READY or world.models[name].spec.suspend:
             continue
+        if world.override(worker, name) in (Wanted.CACHED, Wanted.ABSENT):
+            continue  # a person's word
         assert not at_work(copy), f"{name} was at work on {worker}"
         above = len(world.copies_of(name)) > residency.max_copies
         assert above or copy.state_seconds >= residency.min_residency_seconds
 
 
 def pins_stay(world: World, before: Memory, decided: Plan) -> None:
-    """Copies up to the pin are never taken from workers that stay."""
-    staying = [w for w in world.workers.values() if w.open and w.id in decided.assignments]
+    """Copies up to the pin are never taken from workers that stay, but for a person's word."""
+    staying = [
+        w
+        for w in world.workers.values()
+        if w.open and w.id in decided.assignments and not _asked_in(world, w)
+    ]
     for name, seen in world.models.items():
         had = [w.id for w in staying if name in told(before, w) and is_ready(w.copies.get(name))]
         has = [worker for worker in had if name in keeping(decided, worker)]
         assert len(has) >= min(seen.floor, len(had)), f"{name} lost a pinned copy"
 
 
+def _asked_in(world: World, worker: WorkerSeen) -> bool:
+    """A person asked something of the worker, or of one that shares its memory."""
+    return any(
+        other.memory_domain == worker.memory_domain and world.overrides.get(other.id)
+        for other in world.workers.values()
+    )
+
+
 def proofs_take_nothing_that_is_wanted(world: World, before: Memory, decided: Plan) -> None:
     for gone in decided.evictions:
         winner, victim = world.models[gone.winner], world.models[gone.model]
         if world.total(gone.winner) or winner.floor:
+            continue
+        if any(asked.get(gone.winner) == Wanted.LOADED for asked in world.overrides.values()):
             continue
         told_to = [
             worker for worker in world.workers.values() if gone.model in told(before, worker)
@@ -262,6 +318,7 @@ def test_whatever_can_be_proven_is_in_the_end(
 ) -> None:
     heal(fleet)
     play(fleet, trace)
+    fleet.overrides.clear()
     for _ in range(1500):
         if not any(unproven(fleet)):
             break
@@ -294,6 +351,7 @@ def test_whatever_can_be_captioned_is_in_the_end(
 ) -> None:
     play(fleet, trace)
     heal(fleet)
+    fleet.overrides.clear()
     for _ in range(1500):
         if not any(possible(fleet, name) for name in fleet.pending):
             break

@@ -5,7 +5,7 @@ from captionfleet.resources.model import Device
 from captionfleet_operator.planner.memory import Memory
 from captionfleet_operator.planner.own_code import has_code
 from captionfleet_operator.planner.proof import status_before
-from captionfleet_operator.planner.seen import ModelSeen, PoolSeen, WorkerSeen
+from captionfleet_operator.planner.seen import ModelSeen, PoolSeen, WorkerSeen, serves
 from captionfleet_operator.planner.world import World
 
 GUESSED_BYTES = 2 * 2**30
@@ -50,20 +50,18 @@ def needed_bytes(world: World, memory: Memory, model: ModelSeen, worker: WorkerS
     """
     here = worker.copies.get(model.name)
     if here and here.memory_bytes:
-        return here.memory_bytes
+        if here.fingerprint == model.fingerprint or serves(here):
+            return here.memory_bytes
+        # It makes way for one that may need more: its place is kept large enough for both.
+        return max(here.memory_bytes, successor_bytes(world, memory, model, worker, here) or 0)
     device = worker.heartbeat.device
-    measured = [
-        copy.memory_bytes
-        for other, copy in world.copies_of(model.name, CopyState.READY)
-        if copy.memory_bytes and other.heartbeat.device == device
-    ]
-    if measured:
-        return max(measured)
+    if measured := _measured(world, model, device, current=True):
+        return measured
     if stated := model.spec.requirements.bytes_on(device):
         return stated
     if remembered := status_before(memory, model).performance.memory_bytes:
         return remembered
-    return estimated_bytes(model)
+    return _measured(world, model, device, current=False) or estimated_bytes(model)
 
 
 def successor_bytes(
@@ -71,18 +69,23 @@ def successor_bytes(
 ) -> int | None:
     """Memory of a copy of the present spec beside `old`, which is made from an earlier one."""
     device = worker.heartbeat.device
-    measured = [
-        copy.memory_bytes
-        for other, copy in world.copies_of(model.name, CopyState.READY)
-        if copy.fingerprint == model.fingerprint and copy.memory_bytes
-        if other.heartbeat.device == device
-    ]
-    if measured:
-        return max(measured)
+    if known := _measured(world, model, device, current=True):
+        return known
     if stated := model.spec.requirements.bytes_on(device):
         return stated
     # The change may have brought other weights: the larger of both guesses keeps the old one safe.
     return max(old.memory_bytes or 0, estimated_bytes(model) or 0) or None
+
+
+def _measured(world: World, model: ModelSeen, device: str, *, current: bool) -> int:
+    """The largest of its ready copies on such devices, of the present spec or of earlier ones."""
+    sizes = [
+        copy.memory_bytes
+        for worker, copy in world.copies_of(model.name, CopyState.READY)
+        if copy.memory_bytes and worker.heartbeat.device == device
+        if (copy.fingerprint == model.fingerprint) == current
+    ]
+    return max(sizes, default=0)
 
 
 def estimated_bytes(model: ModelSeen) -> int | None:

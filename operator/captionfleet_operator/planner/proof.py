@@ -17,7 +17,13 @@ from captionfleet_operator.planner.world import World
 
 PROOF_PATIENCE_SECONDS = 120.0
 """A proof that waits for longer may begin on a worker that captions, or bring another one."""
-_WORKERS_OWN_FAULT = {"OutOfMemory", "EngineDied", "LoadTimeout", "HubUnreachable"}
+_WORKERS_OWN_FAULT = {
+    "OutOfMemory",
+    "InsufficientMemory",
+    "EngineDied",
+    "LoadTimeout",
+    "HubUnreachable",
+}
 
 
 def proven(world: World, memory: Memory) -> Mapping[str, str]:

@@ -56,7 +56,10 @@ def _failing(rooms: Sequence[Room]) -> list[tuple[str, Room]]:
 
 
 def _may_stay(world: World, model: ModelSeen, room: Room) -> bool:
-    return not model.stopped and worker_takes(world, model, room.worker)
+    if model.stopped or not worker_takes(world, model, room.worker):
+        return False
+    # Told to load, not begun, and meanwhile it needs more than there is.
+    return room.copy(model.name) is not None or room.domain.free >= 0
 
 
 def _leavers(model: ModelSeen, holders: list[Room], goal: Goal) -> Iterator[Room]:

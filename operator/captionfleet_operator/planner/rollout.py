@@ -99,18 +99,34 @@ class _Rollout:
         if need <= room.domain.free:
             room.load_beside(need)
             return Step(Change.BESIDE)
-        if need <= room.domain.free_later or free_bytes(
-            self.world, self.model, need, room, self.books, self.wanted
-        ):
+        if need <= room.domain.free_later or self._make_room(room, need):
             return Step(Change.HOLD, wait_for_leavers(self.books, room))
         if busy := self._replaced():
             return Step(Change.HOLD, f"{room.id} follows once {busy} serves again")
+        return self._in_its_place(room, need)
+
+    def _in_its_place(self, room: Room, need: int) -> Step:
+        """The old copy goes first, if there is room for the new one then."""
+        more = need - room.need(self.model)
+        if more > room.domain.free:
+            if more <= room.domain.free_later or self._make_room(room, more):
+                return Step(Change.HOLD, wait_for_leavers(self.books, room))
+            sentence = (
+                f"the changed one does not fit on {room.id}: it needs {gigabytes(need)}, "
+                f"{gigabytes(room.domain.free + room.need(self.model))} is free without the old "
+                "one, which goes on"
+            )
+            return Step(Change.HOLD, sentence)
         sentence = (
             f"no room for two copies on {room.id}: another one needs {gigabytes(need)}, "
             f"{gigabytes(room.domain.free)} is free; the old copy is unloaded first"
         )
         room.loads += 1
+        room.domain.taken += max(0, more)
         return Step(Change.REPLACE, sentence)
+
+    def _make_room(self, room: Room, need: int) -> bool:
+        return free_bytes(self.world, self.model, need, room, self.books, self.wanted)
 
     def _replaced(self) -> str:
         """A worker where the old copy is gone and the new one does not serve yet."""

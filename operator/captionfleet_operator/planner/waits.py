@@ -67,7 +67,12 @@ def does_not_fit(model: ModelSeen, rooms: Sequence[Room]) -> Wait:
             f"waiting for a place: hosting.maxModels of pool {room.pool.name} is {room.slots} "
             "and the models there are needed"
         )
-        return Wait(Lack.SLOTS, sentence, room.pool.name, one_more_helps=True)
+        # Where workers share memory, another one brings a place and no memory for it.
+        helps = any(
+            not each.pool.shares_memory or each.need(model) <= each.domain.free_later
+            for each in rooms
+        )
+        return Wait(Lack.SLOTS, sentence, room.pool.name, one_more_helps=helps)
     room = max(free_slot, key=lambda room: room.domain.free)
     sentence = (
         f"waiting for memory: needs {gigabytes(room.need(model))}, "
