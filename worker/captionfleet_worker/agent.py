@@ -288,7 +288,8 @@ class Agent:
             device=self._device.torch_name, threads=settings.threads or cores(read_cgroup()),
             custom_infer=self._custom_infer.resolve(), cache=settings.cache,
             rooms=settings.engine_rooms.resolve(), logs=settings.logs_folder.resolve(),
-            start_engine=start_engine, changed=self._change, offline=settings.offline,
+            start_engine=start_engine, changed=self._change,
+            free_bytes=self._machine.free_bytes, offline=settings.offline,
             supply=self._downloads.supply,
         )  # fmt: skip
 

@@ -29,6 +29,7 @@ from captionfleet_worker.engine_process import (
 )
 from captionfleet_worker.fetcher import Tell, not_understood
 from captionfleet_worker.files_here import hub_repository
+from captionfleet_worker.fitting import check_fits
 from captionfleet_worker.metrics import Meters
 from captionfleet_worker.reconcile import CopyFacts, retry_pause
 from captionfleet_worker.verdicts import Origin
@@ -81,6 +82,8 @@ class Workplace:
     changed: Callable[[], None]
     """Called when what heartbeats say, or what is to be done, has changed."""
     supply: Supply
+    free_bytes: Callable[[], int | None] = lambda: None
+    """Memory that is left for copies; None while it is not measured."""
     offline: bool = False
     """Nobody asks a hub."""
 
@@ -297,6 +300,7 @@ class LiveCopy:
     async def _start_engine(self) -> None:
         order = self._order or self._make_order()
         self._order = await self._place.supply(order, self._tell_download)
+        check_fits(self.model, self._order.files, self._place.free_bytes())
         self._engine = await self._place.start_engine(self._order, self._tell_progress)
         self._loaded = self._engine.loaded
         self._place.meters.load_seconds.labels(self.model).observe(self._loaded.load_seconds)

@@ -21,6 +21,10 @@ class Machine:
         """Bytes that copies may use: of the GPU on a GPU worker, else of the cgroup or host."""
         self.memory_used = 0
 
+    def free_bytes(self) -> int | None:
+        """Of that memory, what nobody uses; None before the first measurement."""
+        return self.memory_total - self.memory_used if self.memory_total else None
+
     async def measure(self, engines: Sequence[int]) -> None:
         """Memory for the next heartbeat, processor and memory for /metrics."""
         cgroup = read_cgroup()
