@@ -13,6 +13,8 @@ from tests.worker.stand_ins import Api, Desk, Operator, Workshop, wanted
 from captionfleet.broker.link import Link, Session
 from captionfleet.broker.names import Names
 from captionfleet_worker.agent import Agent
+from captionfleet_worker.batch_size import Known
+from captionfleet_worker.learning import KeptSizes, about
 from captionfleet_worker.live_copy import LiveCopy, Workplace
 from captionfleet_worker.metrics import Meters
 from captionfleet_worker.settings import WorkerSettings
@@ -60,11 +62,23 @@ def workshop() -> Workshop:
 
 
 @pytest.fixture
-def place(link: Link, names: Names, workshop: Workshop, tmp_path: Path) -> Workplace:
+def kept_sizes(tmp_path: Path) -> KeptSizes:
+    """The stand-in is known to be best in full batches: other tests need not watch it learn."""
+    kept = KeptSizes(tmp_path / "data" / "batch-sizes.json")
+    known = Known(rates={1: 1, 2: 2, 4: 4}, batches={1: 2, 2: 2, 4: 2}, chosen=4)
+    kept.write(about("revision-1", "cpu", 1), known)
+    return kept
+
+
+@pytest.fixture
+def place(
+    link: Link, names: Names, workshop: Workshop, kept_sizes: KeptSizes, tmp_path: Path
+) -> Workplace:
     return Workplace(
         worker="w1", names=names, link=link, meters=Meters(), device="cpu", threads=1,
         custom_infer=tmp_path, cache=None, rooms=tmp_path / "rooms", logs=tmp_path,
         start_engine=workshop.start, changed=lambda: None, supply=workshop.supply,
+        kept_sizes=kept_sizes,
     )  # fmt: skip
 
 
@@ -84,11 +98,14 @@ async def operator(broker_url: str, session: Session, names: Names) -> AsyncIter
 
 
 @pytest.fixture
-def settings(broker_url: str, names: Names, tmp_path: Path) -> WorkerSettings:
+def settings(
+    broker_url: str, names: Names, kept_sizes: KeptSizes, tmp_path: Path
+) -> WorkerSettings:
     (tmp_path / "custom_infer").mkdir()
     return WorkerSettings(
         RABBITMQ_URL=broker_url, fleet=names.fleet, pool="p", worker="w1", metrics_port=0,
         data=tmp_path / "data", custom_infer=tmp_path / "custom_infer", device="CPU",
+        threads=1,
     )  # fmt: skip
 
 

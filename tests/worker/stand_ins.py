@@ -56,6 +56,7 @@ class StandInEngine:
         self.loaded = Loaded("revision-1", 1000, 0.5, workshop.max_batch_size)
         self.pid = 2**22 + 1  # above what the kernel gives out: nothing is there to be killed
         self.alive = True
+        self.batch_limit = workshop.max_batch_size
         self._workshop = workshop
         self._device = asyncio.Lock()
 

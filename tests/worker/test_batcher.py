@@ -33,7 +33,7 @@ items = st.lists(
 
 @given(items, st.integers(1, 5))
 def test_whenever_something_waits_the_oldest_of_it_runs(waiting: list[Item], most: int) -> None:
-    batch = next_batch(waiting, most)
+    batch = next_batch(waiting, lambda _: most)
     assert bool(batch) == bool(waiting)
     if waiting:
         assert batch[0] is min(waiting, key=lambda each: each.number)
@@ -43,7 +43,7 @@ def test_whenever_something_waits_the_oldest_of_it_runs(waiting: list[Item], mos
 def test_a_batch_shares_prompt_and_options_and_keeps_its_size(
     waiting: list[Item], most: int
 ) -> None:
-    batch = next_batch(waiting, most)
+    batch = next_batch(waiting, lambda _: most)
     assert len(batch) <= most
     assert all(each.task.prompt == batch[0].task.prompt for each in batch)
     assert all(each.task.options == batch[0].task.options for each in batch)
@@ -51,7 +51,7 @@ def test_a_batch_shares_prompt_and_options_and_keeps_its_size(
 
 @given(items, st.integers(1, 5))
 def test_who_must_be_alone_is_alone(waiting: list[Item], most: int) -> None:
-    batch = next_batch(waiting, most)
+    batch = next_batch(waiting, lambda _: most)
     assert len(batch) == 1 or not any(each.alone for each in batch)
 
 
@@ -59,7 +59,7 @@ def test_who_must_be_alone_is_alone(waiting: list[Item], most: int) -> None:
 def test_nobody_is_left_behind_who_fits_and_is_older_than_one_that_runs(
     waiting: list[Item], most: int
 ) -> None:
-    batch = next_batch(waiting, most)
+    batch = next_batch(waiting, lambda _: most)
     left = [each for each in waiting if each not in batch]
     for each in left:
         fits = not batch[0].alone and not each.alone
@@ -72,7 +72,7 @@ def test_nobody_is_left_behind_who_fits_and_is_older_than_one_that_runs(
 @given(items, st.integers(1, 5))
 def test_everything_runs_in_the_end_and_once(waiting: list[Item], most: int) -> None:
     ran: list[int] = []
-    while batch := next_batch(waiting, most):
+    while batch := next_batch(waiting, lambda _: most):
         ran += [each.number for each in batch]
         waiting = [each for each in waiting if each not in batch]
     assert waiting == []
@@ -82,4 +82,4 @@ def test_everything_runs_in_the_end_and_once(waiting: list[Item], most: int) -> 
 def test_options_in_another_order_are_the_same_options() -> None:
     one = item(1, "", {"num_beams": 1, "top_k": 2}, False)
     other = item(2, "", {"top_k": 2, "num_beams": 1}, False)
-    assert next_batch([one, other], 8) == [one, other]
+    assert next_batch([one, other], lambda _: 8) == [one, other]

@@ -3,12 +3,13 @@
 import asyncio
 
 from tests.conftest import eventually
-from tests.worker.stand_ins import DEADLY, SLOW, STRANGE, Desk, Workshop
+from tests.worker.stand_ins import DEADLY, SLOW, STRANGE, Desk, Workshop, wanted
 
 from captionfleet.broker.link import Delivery, Link, Session
 from captionfleet.messages import CopyState, Outcome
 from captionfleet_worker.engine_process import LoadFailed
-from captionfleet_worker.live_copy import LiveCopy
+from captionfleet_worker.learning import KeptSizes, about
+from captionfleet_worker.live_copy import LiveCopy, Workplace
 
 
 async def opened(copy: LiveCopy, link: Link) -> LiveCopy:
@@ -100,6 +101,46 @@ async def test_a_drain_finishes_what_the_engine_has(
     assert sorted((await said(desk, 6)).values()) == [
         "a a", "a b", "a c", "a d", "a first", "returned",
     ]  # fmt: skip
+
+
+async def test_a_new_model_tries_larger_and_larger_batches_and_keeps_the_best(
+    desk: Desk, link: Link, place: Workplace, workshop: Workshop, kept_sizes: KeptSizes
+) -> None:
+    kept_sizes.file.unlink()
+    copy = await opened(LiveCopy("m", wanted(), None, place), link)
+    workshop.gate.clear()
+    await desk.send(*[b"cat"] * 60)
+    while not (chosen := kept_sizes.read(about("revision-1", "cpu", 1)).chosen):
+        await eventually(lambda: len(workshop.handed_over) == len(workshop.batches) + 1)
+        begun = len(workshop.handed_over)
+        workshop.gate.set()
+        workshop.gate.clear()  # one batch has passed, and the next begins
+        await eventually(lambda: len(workshop.batches) == begun)  # noqa: B023 - awaited at once
+    workshop.gate.set()
+    await said(desk, 60)
+    assert workshop.handed_over[:2] == [1, 1] and set(copy.view().rates) >= {1, 2, 4}
+    assert copy.view().batch_size == chosen
+    await copy.unload()
+
+
+async def test_short_memory_shortens_batches_and_is_shown(
+    desk: Desk, link: Link, copy: LiveCopy, workshop: Workshop, kept_sizes: KeptSizes
+) -> None:
+    await opened(copy, link)
+    workshop.engines[0].batch_limit = 2
+    workshop.gate.clear()
+    await desk.send(b"first")
+    await eventually(lambda: workshop.batches)
+    await desk.send(*[b"cat"] * 6)
+    await eventually(lambda: len(copy.held_tokens) == 7)
+    workshop.gate.set()
+    await said(desk, 7)
+    assert workshop.handed_over == [1, 4, 2]
+    assert (copy.view().max_batch_size, copy.view().batch_size) == (2, 2)
+    assert copy.view().message == (
+        "memory allows batches of 2, not of 4 (spec.batching.maxBatchSize)"
+    )
+    assert kept_sizes.read(about("revision-1", "cpu", 1)).safe == 2
 
 
 async def test_no_more_is_taken_than_twice_a_batch(

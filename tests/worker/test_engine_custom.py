@@ -210,3 +210,20 @@ async def test_unload_is_called_and_stop_may_be_repeated(tmp_path: Path) -> None
     await asyncio.gather(engine.stop(), engine.stop())
     await engine.stop()
     assert mark.exists() and not engine.alive
+
+
+async def test_an_engine_short_of_memory_halves_its_batches_and_says_so(tmp_path: Path) -> None:
+    code = """
+from captionfleet import CustomModel
+class Own(CustomModel):
+    def load(self): pass
+    def infer_batch(self, images, prompts, options):
+        if len(images) > 2 or "never" in prompts: raise MemoryError("no room")
+        return ["fits"] * len(images)
+    def infer(self, image): ...
+"""
+    async with engine_of(order_for(custom_spec(tmp_path, code), tmp_path)) as engine:
+        answers = await engine.run([Shot(plain(), "")] * 8, {})
+        assert [answer.text for answer in answers] == ["fits"] * 8 and engine.batch_limit == 2
+        alone, other = await engine.run([Shot(plain(), "never"), Shot(plain(), "")], {})
+    assert (alone.error_code, other.text) == ("out_of_memory", "fits")

@@ -29,6 +29,7 @@ from captionfleet_worker.draining import Ending, drain, drain_budget
 from captionfleet_worker.engine_room import clear_rooms
 from captionfleet_worker.fetcher import Fetching, Wishes
 from captionfleet_worker.files_here import hub_repository
+from captionfleet_worker.learning import KeptSizes
 from captionfleet_worker.live_copy import StartEngine, Workplace
 from captionfleet_worker.machine import Machine
 from captionfleet_worker.metrics import Meters
@@ -289,7 +290,8 @@ class Agent:
             custom_infer=self._custom_infer.resolve(), cache=settings.cache,
             rooms=settings.engine_rooms.resolve(), logs=settings.logs_folder.resolve(),
             start_engine=start_engine, changed=self._change,
-            free_bytes=self._machine.free_bytes, offline=settings.offline,
+            free_bytes=self._machine.free_bytes, device_name=self._device.name,
+            kept_sizes=KeptSizes(settings.data / "batch-sizes.json"), offline=settings.offline,
             supply=self._downloads.supply,
         )  # fmt: skip
 

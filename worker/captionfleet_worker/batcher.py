@@ -1,8 +1,8 @@
 """Chooses the next batch from the tasks a worker holds. Pure: no clock, no waiting."""
 
 import json
-from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from captionfleet.messages import TaskMessage
 
@@ -25,8 +25,8 @@ class Waiting(Protocol):
 W = TypeVar("W", bound=Waiting)
 
 
-def next_batch(waiting: Sequence[W], most: int) -> list[W]:
-    """The oldest task, with whatever may run beside it: at most `most` tasks, oldest first.
+def next_batch(waiting: Sequence[W], most: Callable[[Mapping[str, Any]], int]) -> list[W]:
+    """The oldest task, with whatever may run beside it: at most `most(options)`, oldest first.
 
     A batch shares one prompt and one set of options. As the oldest is always in it, none starves.
     """
@@ -36,8 +36,8 @@ def next_batch(waiting: Sequence[W], most: int) -> list[W]:
     oldest = in_order[0]
     if oldest.alone:
         return [oldest]
-    key = _key(oldest.task)
-    return [each for each in in_order if not each.alone and _key(each.task) == key][:most]
+    key, size = _key(oldest.task), most(oldest.task.options)
+    return [each for each in in_order if not each.alone and _key(each.task) == key][:size]
 
 
 def _key(task: TaskMessage) -> tuple[str, str]:

@@ -43,6 +43,9 @@ from captionfleet_worker.verdicts import (
 
 log = structlog.get_logger()
 
+_MOST_FLIGHTS = 2
+"""Batches that an engine has: one runs, one is prepared."""
+
 
 class Captioner(Protocol):
     """A loaded model, as its consumer sees it."""
@@ -52,8 +55,14 @@ class Captioner(Protocol):
         """Its engine runs."""
 
     @property
-    def batch_size(self) -> int:
-        """Most pictures of one batch."""
+    def prefetch(self) -> int:
+        """Tasks to hold, so that a batch waits while another runs."""
+
+    def batch_size(self, options: Mapping[str, Any]) -> int:
+        """Most pictures of the next batch with these options."""
+
+    def note_rate(self, options: Mapping[str, Any], size: int, rate: float) -> None:
+        """A full batch ran right behind another, at `rate` pictures per second."""
 
     @property
     def timeout_seconds(self) -> float:
@@ -85,6 +94,8 @@ class _Flight:
     running: asyncio.Task[list[Answer]]
     since: float
     """When it was handed over."""
+    full: bool
+    """No more would have fitted."""
 
 
 class ModelConsumer:
@@ -104,7 +115,7 @@ class ModelConsumer:
         self._meters = meters
         self._changed = changed
         self.pace = Pace()
-        self.lanes = Lanes(names, model, 2 * captioner.batch_size, self._take)
+        self.lanes = Lanes(names, model, lambda: captioner.prefetch, self._take)
         self._answers = Answers(link, names, meters, captioner.origin, self._forget)
         self._arrivals = 0
         self._held: dict[int, Held] = {}
@@ -155,8 +166,12 @@ class ModelConsumer:
                     await self._recover([])
                 while self._hand_over():
                     await self._land()
+        except Exception:
+            await self._call_back()  # finish() hands it back
+            raise
         finally:
-            await self._call_back()
+            for each in self._flights:
+                each.running.cancel()
 
     def wake(self) -> None:
         """Look again: the engine may have ended while idle."""
@@ -216,12 +231,8 @@ class ModelConsumer:
         While it is busy that is a full batch, which it prepares meanwhile. A smaller one waits for
         company until the engine is free, and who must be alone is given when it is alone.
         """
-        if not self._flights:
-            if batch := self._next_batch():
-                self._fly(batch)
-        elif len(self._flights) == 1 and len(self._waiting) >= self._captioner.batch_size:
-            batch = self._next_batch()
-            if len(batch) == self._captioner.batch_size and not batch[0].alone:
+        if len(self._flights) < _MOST_FLIGHTS and (batch := self._next_batch()):
+            if not self._flights or self._is_full(batch):
                 self._fly(batch)
             else:
                 self._waiting += batch
@@ -236,9 +247,14 @@ class ModelConsumer:
             self._waiting.remove(each)
         return batch
 
+    def _is_full(self, batch: list[Held]) -> bool:
+        size = self._captioner.batch_size(batch[0].task.options)
+        return len(batch) == size and not batch[0].alone
+
     def _fly(self, batch: list[Held]) -> None:
         running = asyncio.create_task(self._run(batch))
-        self._flights.append(_Flight(batch, running, time.monotonic()))
+        full = self._is_full(batch)
+        self._flights.append(_Flight(batch, running, time.monotonic(), full))
 
     async def _run(self, batch: list[Held]) -> list[Answer]:
         shots = [Shot(each.task.picture, each.task.prompt) for each in batch]
@@ -283,6 +299,8 @@ class ModelConsumer:
                 self._running = []
         now = time.monotonic()
         seconds = (now - max(flight.since, self._landed_at)) / len(batch)
+        if flight.full and flight.since < self._landed_at:
+            self._captioner.note_rate(batch[0].task.options, len(batch), 1 / max(seconds, 1e-6))
         self._landed_at = now
         self._measure(len(batch), seconds)
         for held, answer in zip(batch, answers, strict=True):

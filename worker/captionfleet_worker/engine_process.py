@@ -109,6 +109,8 @@ class EngineProcess:
         log: EngineLog,
     ) -> None:
         self.loaded: Loaded
+        self.batch_limit = order.spec.batching.max_batch_size
+        """Most pictures of one batch, as far as its memory has shown."""
         self.unloaded: Unloaded | None = None
         """Once stop() has let it unload; None if it ended otherwise."""
         self.pid = process.pid
@@ -249,6 +251,7 @@ class EngineProcess:
                     self._hear_unloaded(Unloaded(said["problem"], said["memory"]))
                 else:
                     self._device_memory = said["device_memory"]
+                    self.batch_limit = said["batch_limit"]
                     answers = [Answer(**answer) for answer in said["answers"]]
                     self._runs.answered(said["run"], answers)
         except Exception as error:  # whatever made of the connection something else ends it too

@@ -16,13 +16,14 @@ class Lanes:
         self,
         names: Names,
         model: str,
-        prefetch: int,
+        prefetch: Callable[[], int],
         take: Callable[[Lane, Delivery], Awaitable[None]],
     ) -> None:
-        """`prefetch` is for the model's lane; the suspect lane hands out one task at a time."""
-        self._queues = {
+        """`prefetch` is asked when the model's lane is opened; the suspect lane hands out one task
+        at a time."""
+        self._queues: dict[Lane, tuple[str, Callable[[], int]]] = {
             Lane.MODEL: (names.model_queue(model), prefetch),
-            Lane.SUSPECT: (names.suspect_queue(model), 1),
+            Lane.SUSPECT: (names.suspect_queue(model), lambda: 1),
         }
         self._take = take
         self._session: Session | None = None
@@ -47,7 +48,7 @@ class Lanes:
             self._session = session
             for lane, (queue, prefetch) in self._queues.items():
                 take = partial(self._take, lane)
-                self._consumers.append(await session.consume(queue, take, prefetch=prefetch))
+                self._consumers.append(await session.consume(queue, take, prefetch=prefetch()))
 
     async def pause(self) -> None:
         """Take nothing new. What was delivered stays with us."""

@@ -30,6 +30,7 @@ from captionfleet_worker.engine_process import (
 from captionfleet_worker.fetcher import Tell, not_understood
 from captionfleet_worker.files_here import hub_repository
 from captionfleet_worker.fitting import check_fits
+from captionfleet_worker.learning import KeptSizes, Learning, about
 from captionfleet_worker.metrics import Meters
 from captionfleet_worker.reconcile import CopyFacts, retry_pause
 from captionfleet_worker.verdicts import Origin
@@ -49,6 +50,8 @@ class Engine(Protocol):
     def pid(self) -> int: ...
     @property
     def alive(self) -> bool: ...
+    @property
+    def batch_limit(self) -> int: ...
     async def run(
         self, shots: Sequence[Shot], options: Mapping[str, Any], begun: Callable[[], None]
     ) -> list[Answer]: ...
@@ -82,10 +85,18 @@ class Workplace:
     changed: Callable[[], None]
     """Called when what heartbeats say, or what is to be done, has changed."""
     supply: Supply
+    kept_sizes: KeptSizes
     free_bytes: Callable[[], int | None] = lambda: None
     """Memory that is left for copies; None while it is not measured."""
     offline: bool = False
     """Nobody asks a hub."""
+    device_name: str = ""
+    """What batch sizes are learned for."""
+
+    def learning(self, loaded: Loaded) -> Learning:
+        """What is known already of a copy's batches."""
+        key = about(loaded.revision, self.device_name or self.device, self.threads)
+        return Learning(loaded.max_batch_size, self.kept_sizes, key)
 
 
 class LiveCopy:
@@ -117,6 +128,7 @@ class LiveCopy:
         self._order: EngineOrder | None = None
         self._engine: Engine | None = None
         self._loaded: Loaded | None = None
+        self._learning: Learning | None = None
         self._peak_memory = 0
         self._memory_read_at = float("-inf")
         self._consumer: ModelConsumer | None = None
@@ -215,8 +227,22 @@ class LiveCopy:
             "memory_bytes": max(self._peak_memory, self._loaded.memory_bytes),
             "load_seconds": round(self._loaded.load_seconds, 2),
             "max_batch_size": self._loaded.max_batch_size,
+            **(self._learned(self._learning) if self._learning else {}),
             "asked": self._loaded.asked,
         }
+
+    def _learned(self, learning: Learning) -> dict[str, Any]:
+        told: dict[str, Any] = {
+            "max_batch_size": learning.allowed, "batch_size": learning.size({}),
+        }  # fmt: skip
+        assert self._loaded
+        asked = self._loaded.max_batch_size
+        if self.state == CopyState.READY and not self._message and learning.allowed < asked:
+            told["message"] = (
+                f"memory allows batches of {learning.allowed}, not of {asked} "
+                "(spec.batching.maxBatchSize)"
+            )
+        return told
 
     def _work(self) -> dict[str, Any]:
         if self._consumer is None:
@@ -236,9 +262,17 @@ class LiveCopy:
         return self._engine is not None and self._engine.alive
 
     @property
-    def batch_size(self) -> int:
-        assert self._loaded
-        return self._loaded.max_batch_size
+    def prefetch(self) -> int:
+        assert self._learning
+        return self._learning.prefetch
+
+    def batch_size(self, options: Mapping[str, Any]) -> int:
+        assert self._learning
+        return self._learning.size(options)
+
+    def note_rate(self, options: Mapping[str, Any], size: int, rate: float) -> None:
+        assert self._learning
+        self._learning.note(options, size, rate)
 
     @property
     def timeout_seconds(self) -> float:
@@ -262,10 +296,22 @@ class LiveCopy:
         if self._engine is None:
             raise EngineDied(f"the engine of {self.model} is not running")
         try:
-            return await self._engine.run(shots, options, begun)
+            return await self._run(self._engine, shots, options, begun)
         except (EngineDied, EngineTimeout):
             await self._stop_engine()
             raise
+
+    async def _run(
+        self,
+        engine: Engine,
+        shots: Sequence[Shot],
+        options: Mapping[str, Any],
+        begun: Callable[[], None],
+    ) -> list[Answer]:
+        answers = await engine.run(shots, options, begun)
+        if self._learning:
+            self._learning.limit(engine.batch_limit)
+        return answers
 
     async def restart(self) -> None:
         """Have a living engine; does nothing if there is one. Raises LoadFailed."""
@@ -303,6 +349,7 @@ class LiveCopy:
         check_fits(self.model, self._order.files, self._place.free_bytes())
         self._engine = await self._place.start_engine(self._order, self._tell_progress)
         self._loaded = self._engine.loaded
+        self._learning = self._learning or self._place.learning(self._loaded)
         self._place.meters.load_seconds.labels(self.model).observe(self._loaded.load_seconds)
 
     def _make_order(self) -> EngineOrder:

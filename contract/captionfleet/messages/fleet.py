@@ -88,6 +88,9 @@ class Copy(Message):
     median_seconds: float | None = None
     """Median seconds per picture over the last 100."""
     max_batch_size: int = 1
+    """Most pictures of one batch: what the manifest says, or what memory was found to allow."""
+    batch_size: int | None = None
+    """The batch size that was learned to be best, or that is tried now."""
     consuming: bool = False
     """Its consumer is open."""
     idle_seconds: float = 0

@@ -103,6 +103,7 @@ def _serve(ready: Ready, frames: Frames, stream: BinaryIO) -> None:
         _say(stream, {"say": "begun", "run": run})
         answers = ready.answering.finish(prepared)
         _say(stream, {"say": "answers", "run": run, "device_memory": _device_memory(),
+                      "batch_limit": ready.answering.max_batch_size,
                       "answers": [answer.to_header() for answer in answers]})  # fmt: skip
 
 

@@ -1,0 +1,113 @@
+"""What a copy learns about its batches while it works, and keeps for its next life here.
+
+What to conclude is decided in batch_size; this holds it, by options, and on disk.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+from pydantic import TypeAdapter, ValidationError
+
+from captionfleet_worker.batch_size import Known, allowed, next_size, noted, prefetch, shortened
+
+log = structlog.get_logger()
+
+_MOST_KEPT = 200
+_MOST_OPTIONS = 50
+_DEFAULTS = "{}"
+_FILE: TypeAdapter[dict[str, Known]] = TypeAdapter(dict[str, Known])
+
+
+@dataclass(frozen=True)
+class KeptSizes:
+    """A file of what was learned on this machine, by what it was learned about."""
+
+    file: Path
+
+    def read(self, about: str) -> Known:
+        """Nothing known if there is no such file, or no sense in it."""
+        return self._all().get(about, Known())
+
+    def write(self, about: str, known: Known) -> None:
+        """A disk that refuses is logged: captions matter more."""
+        kept = self._all()
+        kept.pop(about, None)
+        newest = [*kept.items(), (about, known)][-_MOST_KEPT:]
+        fresh = self.file.with_name(f".{self.file.name}.{os.getpid()}")
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            fresh.write_bytes(_FILE.dump_json(dict(newest)))
+            fresh.replace(self.file)
+        except OSError as error:
+            log.warning("batch sizes not kept", file=str(self.file), why=str(error))
+
+    def _all(self) -> dict[str, Known]:
+        try:
+            return _FILE.validate_json(self.file.read_bytes())
+        except (OSError, ValidationError):
+            return {}
+
+
+class Learning:
+    """Of one copy. `most`: what its manifest allows; `about`: the model and the machine."""
+
+    def __init__(self, most: int, kept: KeptSizes, about: str) -> None:
+        self._most = most
+        self._kept = kept
+        self._about = about
+        self._known = {_DEFAULTS: kept.read(about)}
+
+    def size(self, options: Mapping[str, Any]) -> int:
+        """Most pictures of the next batch with these options."""
+        return min(next_size(self._of(_key(options)), self._most), self.allowed)
+
+    @property
+    def prefetch(self) -> int:
+        return prefetch(self._known[_DEFAULTS], self._most)
+
+    @property
+    def allowed(self) -> int:
+        """Most pictures of any batch: what the manifest says, or memory."""
+        return allowed(self._known[_DEFAULTS], self._most)
+
+    @property
+    def chosen(self) -> int | None:
+        """The best size with the model's own options, once it is known."""
+        return self._known[_DEFAULTS].chosen
+
+    def note(self, options: Mapping[str, Any], size: int, rate: float) -> None:
+        """A full batch ran right behind another, at `rate` pictures per second."""
+        key = _key(options)
+        before = self._of(key)
+        after = noted(before, self._most, size, rate)
+        if len(self._known) > _MOST_OPTIONS:
+            self._known = {_DEFAULTS: self._known[_DEFAULTS]}
+        self._known[key] = after
+        if key == _DEFAULTS and after.chosen != before.chosen:
+            self._kept.write(self._about, after)
+
+    def limit(self, safe: int) -> None:
+        """The engine found that memory allows no more than `safe` pictures."""
+        if safe < self.allowed:
+            log.warning("batches are smaller for want of memory", about=self._about, size=safe)
+            shorter = shortened(self._known[_DEFAULTS], self._most, safe)
+            self._known[_DEFAULTS] = shorter
+            self._kept.write(self._about, shorter)
+
+    def _of(self, key: str) -> Known:
+        """Options not met before begin with what is known of the model's own."""
+        return self._known.get(key) or self._known[_DEFAULTS]
+
+
+def about(revision: str, device: str, threads: int) -> str:
+    """What is learned is true of one model on one kind of machine."""
+    return f"{revision} on {device} with {threads} threads"
+
+
+def _key(options: Mapping[str, Any]) -> str:
+    return json.dumps(options, sort_keys=True)
