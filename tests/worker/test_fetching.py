@@ -300,6 +300,24 @@ def test_a_half_fetched_model_is_not_taken_for_a_whole_one(
     assert "not complete in the cache" in failed.message
 
 
+def test_a_file_that_lost_a_part_is_fetched_again(hub: FakeHub, errands: Errands) -> None:
+    blob = (errands.run().folder / "model.safetensors").resolve()
+    blob.write_bytes(blob.read_bytes()[:-1])
+    assert whole(errands.run().folder, TOY)
+    assert hub.ranges[-1] == ("model.safetensors", 0)
+
+
+def test_a_part_that_is_too_long_is_thrown_away(hub: FakeHub, errands: Errands) -> None:
+    fetched = errands.run()
+    repository = Repository(errands.cache, "toys/basic")
+    key = (fetched.folder / "model.safetensors").resolve().name
+    repository.remove()
+    repository.partial(key).parent.mkdir(parents=True)
+    repository.partial(key).write_bytes(WEIGHTS + b"more")
+    assert whole(errands.run().folder, TOY)
+    assert not repository.partial(key).exists()
+
+
 def test_a_lost_file_alone_is_fetched_again(hub: FakeHub, errands: Errands) -> None:
     (errands.run().folder / "config.json").resolve().unlink()
     hub.ranges.clear()

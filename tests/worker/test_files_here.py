@@ -28,7 +28,7 @@ def put(repository: Repository, *names: str, listed: list[str] | None = None) ->
         (folder / name).write_text("{}")
     if listed is not None:
         (repository.folder / "trees").mkdir(exist_ok=True)
-        files = ", ".join(f'"{name}": {{}}' for name in listed)
+        files = ", ".join(f'"{name}": {{"size": 2}}' for name in listed)
         (repository.folder / "trees" / f"{COMMIT}.json").write_text(f'{{"files": {{{files}}}}}')
 
 
@@ -63,6 +63,14 @@ def test_what_the_repository_holds_says_what_all_is(repository: Repository) -> N
     assert not here(ON_HUB, repository.cache)
     put(repository, shards[1])
     assert here(ON_HUB, repository.cache)
+
+
+def test_a_file_that_lost_a_part_is_not_here(repository: Repository) -> None:
+    both = ["config.json", "model.safetensors"]
+    put(repository, *both, listed=both)
+    assert here(ON_HUB, repository.cache)
+    (repository.snapshot(COMMIT) / both[1]).write_text("{")
+    assert not here(ON_HUB, repository.cache)
 
 
 def test_own_code_may_read_every_file(repository: Repository) -> None:

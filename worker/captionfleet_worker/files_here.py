@@ -60,11 +60,13 @@ def hub_repository(spec: Mapping[str, Any]) -> str | None:
 def _is_whole(spec: Mapping[str, Any], repository: Repository, commit: str) -> bool:
     """What a cut download left is not."""
     folder = repository.snapshot(commit)
-    listed = repository.listed(commit)
-    names = [each.name for each in folder.iterdir()] if listed is None else listed
+    sizes = repository.listed(commit)
+    names = [each.name for each in folder.iterdir()] if sizes is None else list(sizes)
     try:
         order = FetchOrder.of(ModelSpec.model_validate(spec), CacheRules())
         wanted = needed(names, order)
     except (LoadFailed, ValidationError):
         return False
-    return bool(wanted) and all((folder / name).exists() for name in wanted)
+    if sizes is None:
+        return bool(wanted) and all((folder / name).exists() for name in wanted)
+    return bool(wanted) and all(repository.has(commit, name, sizes[name]) for name in wanted)

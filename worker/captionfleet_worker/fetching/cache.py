@@ -56,13 +56,18 @@ class Repository:
     def lock(self, key: str) -> Path:
         return self.cache / ".locks" / folder_name(self.name) / f"{key}.lock"
 
-    def listed(self, commit: str) -> list[str] | None:
-        """Names of all files of a commit, as noted by whoever fetched it; None if nobody did."""
+    def listed(self, commit: str) -> dict[str, int] | None:
+        """Sizes of all files of a commit, as noted by whoever fetched it; None if nobody did."""
         note = self.folder / "trees" / f"{commit}.json"
         try:
-            return list(json.loads(note.read_text())["files"])
-        except (OSError, ValueError, KeyError, TypeError):
+            files = json.loads(note.read_text())["files"]
+            return {name: file["size"] for name, file in files.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
+
+    def has(self, commit: str, name: str, size: int) -> bool:
+        """The file is there, and no part of it was lost."""
+        return length(self.snapshot(commit) / name) == size
 
     def put(self, commit: str, name: str, key: str) -> None:
         """Make a whole blob appear as a file of the snapshot."""
@@ -94,6 +99,14 @@ class Repository:
         except FileNotFoundError:
             return
         shutil.rmtree(leaving, ignore_errors=True)
+
+
+def length(file: Path) -> int | None:
+    """Bytes of a file, of what a link leads to; None if there is none."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return None
 
 
 def folder_name(repo: str) -> str:

@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import httpx2
@@ -14,7 +13,7 @@ from huggingface_hub import hf_hub_url
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
 from captionfleet.resources.model import HuggingFaceSource
-from captionfleet_worker.fetching.cache import Repository
+from captionfleet_worker.fetching.cache import Repository, length
 from captionfleet_worker.fetching.listing import File
 from captionfleet_worker.fetching.meter import Meter
 from captionfleet_worker.fetching.trouble import cut_short, patiently, told, wrong_content
@@ -115,7 +114,7 @@ def fetch_file(
     writing = FileLock(lock)
     _wait_for(writing, file, repository, meter, tell)
     try:
-        if not repository.blob(file.key).exists():
+        if length(repository.blob(file.key)) != file.size:
             _bring(hub, file, repository, meter, tell)
         repository.put(hub.commit, file.name, file.key)
         meter.at(file.name, file.size)
@@ -133,7 +132,7 @@ def _wait_for(
             return
         except Timeout:
             tell(f"another worker with the same cache fetches {file.name}: waiting for it")
-            meter.at(file.name, _length(repository.partial(file.key)))
+            meter.at(file.name, length(repository.partial(file.key)) or 0)
             time.sleep(_LOOK_SECONDS)
 
 
@@ -203,10 +202,3 @@ def _goes_on(response: httpx2.Response, there: int) -> bool:
     """The answer begins where our part ends."""
     begins = response.headers.get("content-range", "").startswith(f"bytes {there}-")
     return response.status_code == httpx2.codes.PARTIAL_CONTENT and begins
-
-
-def _length(partial: Path) -> int:
-    try:
-        return partial.stat().st_size
-    except OSError:
-        return 0

@@ -19,7 +19,7 @@ from huggingface_hub import (
 from huggingface_hub.errors import LocalEntryNotFoundError, RevisionResolutionError
 
 from captionfleet_worker.engine.protocol import LoadFailed
-from captionfleet_worker.fetching.cache import OURS, Repository
+from captionfleet_worker.fetching.cache import OURS, Repository, length
 from captionfleet_worker.fetching.download import Hub, fetch_file
 from captionfleet_worker.fetching.listing import File, asked_listing, cached_listing
 from captionfleet_worker.fetching.meter import Meter
@@ -111,8 +111,8 @@ class Errand:
             return False
 
     def _missing(self, commit: str, files: Sequence[File]) -> list[File]:
-        folder = self._repository.snapshot(commit)
-        return [file for file in self._needed(files) if not (folder / file.name).exists()]
+        has = self._repository.has
+        return [file for file in self._needed(files) if not has(commit, file.name, file.size)]
 
     def _needed(self, files: Sequence[File]) -> list[File]:
         """Large ones first: nothing waits for them at the end."""
@@ -155,9 +155,8 @@ class Errand:
         """Bytes that will come; what is there of a file that was cut off will not again."""
         need = 0
         for file in missing:
-            if not self._repository.blob(file.key).exists():
-                partial = self._repository.partial(file.key)
-                need += file.size - (partial.stat().st_size if partial.exists() else 0)
+            if length(self._repository.blob(file.key)) != file.size:
+                need += file.size - (length(self._repository.partial(file.key)) or 0)
         return need
 
     def _fetch(self, files: Sequence[File], hub: Hub, meter: Meter) -> None:
