@@ -6,6 +6,7 @@ They run inside the test's own process: seven engines would import torch seven t
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ from captionfleet_worker.engine.answering import Answering
 from captionfleet_worker.engine.families import RECIPES, Family, PromptRules, Takes, recipe_for
 from captionfleet_worker.engine.generation import Settled, told
 from captionfleet_worker.engine.protocol import LoadFailed, Shot
+from captionfleet_worker.engine.transformers_captioner import TransformersCaptioner
+from captionfleet_worker.engine.wording import Thoughts
 
 # transformers' own habits with numpy; nothing of ours.
 pytestmark = [pytest.mark.services, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -194,6 +197,31 @@ def test_sampling_is_repeated_by_its_seed() -> None:
         for seed in (1, 1, 2)
     )  # fmt: skip
     assert first == again != other
+
+
+def thinking_between(opening: str, closing: str) -> TransformersCaptioner:
+    """A captioner for which two words are the marks around thoughts."""
+    checkpoint = captioner_of("llava")._is
+    opens, closes = checkpoint.tokenizer.convert_tokens_to_ids([opening, closing])
+    return TransformersCaptioner(
+        replace(checkpoint, thoughts=Thoughts(frozenset({opens}), frozenset({closes})))
+    )
+
+
+def test_thoughts_that_the_template_opens_are_no_part_of_the_caption() -> None:
+    [bare] = captions(captioner_of("llava"), PICTURES[:1], "what")
+    words = bare.text.split()
+    [caption] = captions(thinking_between("what", words[2]), PICTURES[:1], "what")
+    last = len(words) - words[::-1].index(words[2])
+    assert caption.text.split() == words[last:]
+    assert (caption.finish, caption.tokens) == (bare.finish, bare.tokens)
+
+
+def test_who_is_cut_off_in_thought_fails_with_the_remedy() -> None:
+    answering = Answering(thinking_between("what", "zebra"), SIX, 8)
+    [answer] = answering.answer([Shot(plain(), "what")], {})
+    assert answer.error_code == "empty_caption"
+    assert "raise max_new_tokens" in (answer.error_message or "")
 
 
 def test_rules_for_prompts() -> None:
