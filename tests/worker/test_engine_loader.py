@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from PIL import Image
 from tests.conftest import SHAPES
 from tests.worker.engines import TRUTH, custom_spec, engine_of, normalized, order_for
@@ -26,7 +27,7 @@ from captionfleet_worker.engine.hardware import (
     dtype_for,
 )
 from captionfleet_worker.engine.loading import failure_of
-from captionfleet_worker.engine.processors import lacking
+from captionfleet_worker.engine.processors import lacking, with_settings
 from captionfleet_worker.engine.protocol import LoadFailed, Shot
 from captionfleet_worker.engine.quantization import Int8Linear, to_int8
 from captionfleet_worker.engine.transformers_captioner import TransformersCaptioner
@@ -164,6 +165,15 @@ def test_a_qwen_sees_no_more_pixels_than_it_bears(
     assert captioner._is.image_processor.size["longest_edge"] == most
     seen = captioner._inputs([Image.new("RGB", (1536, 1536))], "", "")
     assert seen["pixel_values"].shape[0] * 14 * 14 <= most
+
+
+@pytest.mark.parametrize("kind", ["Qwen2VLImageProcessorPil", "Glm4vImageProcessorPil"])
+def test_processors_that_count_pixels_are_bounded(kind: str) -> None:
+    unbounded = getattr(transformers, kind)()
+    bounded = with_settings(unbounded, {}, 501760)
+    assert bounded.size["longest_edge"] == 501760 < unbounded.size["longest_edge"]
+    assert bounded.size["shortest_edge"] == unbounded.size["shortest_edge"]
+    assert with_settings(unbounded, {}, None) is unbounded
 
 
 def test_a_bound_that_a_checkpoint_sets_itself_stays() -> None:

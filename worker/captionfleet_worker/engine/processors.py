@@ -38,7 +38,7 @@ def load_processors(
         found = _load(folder, model_type, trusted)
     except (ImportError, AttributeError) as error:
         raise lacking(error, model_type) from error
-    images = _set(found.images, meant(settings), most_pixels)
+    images = with_settings(found.images, meant(settings), most_pixels)
     if found.whole is not None:
         found.whole.image_processor = images
     return Processors(found.whole, found.tokenizer, images)
@@ -95,12 +95,12 @@ def _load(folder: Path, model_type: str, trusted: bool) -> Processors:
     return Processors(None, tokenizer, images)
 
 
-def _set(images: Any, settings: dict[str, Any], most_pixels: int | None) -> Any:
+def with_settings(images: Any, settings: dict[str, Any], most_pixels: int | None) -> Any:
     """The image processor with these settings, and with no more pixels than its family bears."""
     check_known(_FIELD, settings, _known(images), "its image processor")
     bounded = "max_pixels" in settings or "size" in settings
     if most_pixels and not bounded and _pixels(images) > most_pixels:
-        settings = {**settings, "max_pixels": most_pixels}
+        settings = {**settings, "size": {**_size(images), "longest_edge": most_pixels}}
     if not settings:
         return images
     try:
@@ -120,5 +120,9 @@ def _known(images: Any) -> set[str]:
 
 def _pixels(images: Any) -> int:
     """The most pixels of a picture that this image processor keeps; 0 if it does not count them."""
-    size = getattr(images, "size", None) or {}
-    return int(dict(size).get("longest_edge") or 0)
+    return _size(images).get("longest_edge", 0)
+
+
+def _size(images: Any) -> dict[str, int]:
+    stated = dict(getattr(images, "size", None) or {})
+    return {edge: pixels for edge, pixels in stated.items() if pixels is not None}
