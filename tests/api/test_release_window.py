@@ -22,6 +22,7 @@ copies = st.builds(
     state=st.sampled_from(CopyState),
     consuming=st.booleans(),
     max_batch_size=st.integers(1, 64),
+    batch_size=st.none() | st.integers(1, 64),
     rates=st.dictionaries(st.integers(1, 64), st.floats(0.001, 10_000), max_size=5),
 )
 
@@ -32,8 +33,9 @@ def test_nothing_is_released_without_a_consumer() -> None:
     assert window([copy_of("m", state=CopyState.UNLOADING)]) == Window(0, 0)
 
 
-def test_a_slow_copy_gets_three_of_its_best_batches() -> None:
-    assert window([copy_of("m", rates={1: 0.5, 4: 0.9}, max_batch_size=4)]).pictures == 12
+def test_a_slow_copy_gets_three_of_the_batches_that_it_takes() -> None:
+    slow = copy_of("m", rates={1: 0.5, 4: 0.9}, max_batch_size=8, batch_size=4)
+    assert window([slow]).pictures == 12
 
 
 def test_a_fast_copy_gets_two_seconds_of_work() -> None:
@@ -44,8 +46,9 @@ def test_a_copy_that_was_never_measured_gets_three_of_its_largest_batches() -> N
     assert window([copy_of("m", rates={}, max_batch_size=8)]).pictures == 24
 
 
-def test_a_copy_seen_only_with_single_pictures_may_try_larger_batches() -> None:
-    assert window([copy_of("m", rates={1: 0.5}, max_batch_size=8)]).pictures == 6
+def test_a_copy_that_tries_a_larger_batch_gets_three_of_these() -> None:
+    trying = copy_of("m", rates={1: 0.5}, max_batch_size=8, batch_size=2)
+    assert window([trying]).pictures == 6
 
 
 @given(st.lists(copies))

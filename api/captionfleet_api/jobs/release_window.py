@@ -62,10 +62,6 @@ def fitting(sizes: Iterable[int], room_bytes: int) -> int:
 
 def _pictures(copy: Copy) -> int:
     best = copy.best_rate()
-    if best is None:
-        return _BATCHES_AHEAD * copy.max_batch_size
-    size, rate = best
-    if max(copy.rates) < copy.max_batch_size:
-        size *= 2  # a larger batch, not tried yet, may be better: leave room to find out
-    batch = min(size, copy.max_batch_size)
+    rate = best[1] if best else 0.0
+    batch = copy.batch_size or copy.max_batch_size
     return max(_BATCHES_AHEAD * batch, round(_SECONDS_AHEAD * rate), 1)
