@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import eventually
+import torch
+from tests.conftest import SHAPES, eventually
 from tests.worker.engines import (
     TRUTH,
     ask,
@@ -22,11 +24,14 @@ from tests.worker.engines import (
     shapes_spec,
 )
 from tests.worker.test_engine_process import runs
+from transformers import BlipConfig, BlipForConditionalGeneration
 
 from captionfleet_worker.engine_process import EngineDied, EngineProcess, Shot
 from captionfleet_worker.fork_server import ForkServer, NoForkServer
 from captionfleet_worker.launching import Launcher
+from captionfleet_worker.memory_of import resident_memory
 
+LARGE = 120 * 10**6
 pytestmark = pytest.mark.services  # engines are processes
 
 TELLTALE = """
@@ -181,3 +186,33 @@ async def test_a_fork_server_that_cannot_start_is_told(tmp_path: Path) -> None:
     with pytest.raises(NoForkServer):
         await server.fork({"PYTHONHOME": "/nowhere"}, tmp_path, 0, 1)
     await server.stop()
+
+
+async def test_an_unloaded_model_gives_its_memory_back(launcher: Launcher, tmp_path: Path) -> None:
+    weights = large_checkpoint(tmp_path / "large")
+    spec = {"source": {"volume": {"path": str(weights)}}, "acceptance": {"smokeTest": False}}
+    order = order_for(spec, tmp_path)
+    assert launcher.server_pid
+    before = resident_memory(launcher.server_pid)
+    engine = await EngineProcess.start(order, lambda *_: None, launcher.launch)
+    await engine.run([Shot(plain(), "")], {})
+    loaded = resident_memory(launcher.server_pid) + engine.memory_bytes()
+    assert loaded > before + LARGE
+    await engine.stop()
+    assert not Path(f"/proc/{engine.pid}").exists() and not list((tmp_path / "rooms").iterdir())
+    assert resident_memory(launcher.server_pid) < before + LARGE / 5
+
+
+def large_checkpoint(folder: Path) -> Path:
+    """BLIP of one layer with the vocabulary of a large one, in a number format that is not ours, so
+    that loading makes a copy of it in memory."""
+    model = BlipForConditionalGeneration(
+        BlipConfig(
+            text_config={"num_hidden_layers": 1, "vocab_size": 40_000},
+            vision_config={"num_hidden_layers": 1, "image_size": 48},
+        )
+    )
+    assert sum(weight.numel() * 4 for weight in model.parameters()) > LARGE
+    shutil.copytree(SHAPES / "models" / "shapes-blip", folder)
+    model.to(torch.bfloat16).save_pretrained(folder)
+    return folder
