@@ -7,7 +7,7 @@ from captionfleet_operator.planner.fitting import worker_takes
 from captionfleet_operator.planner.goals import Goal
 from captionfleet_operator.planner.memory import Memory
 from captionfleet_operator.planner.proof import failed_by_worker
-from captionfleet_operator.planner.rooms import Books, Room
+from captionfleet_operator.planner.rooms import Books, Room, occupies
 from captionfleet_operator.planner.seen import ModelSeen, at_work
 from captionfleet_operator.planner.world import World
 
@@ -58,8 +58,8 @@ def _failing(rooms: Sequence[Room]) -> list[tuple[str, Room]]:
 def _may_stay(world: World, model: ModelSeen, room: Room) -> bool:
     if model.stopped or not worker_takes(world, model, room.worker):
         return False
-    # Told to load, not begun, and meanwhile it needs more than there is.
-    return room.copy(model.name) is not None or room.domain.free >= 0
+    # What takes nothing yet, and needs more than there is, is not tried in vain.
+    return occupies(room.copy(model.name)) or room.domain.free >= 0
 
 
 def _leavers(model: ModelSeen, holders: list[Room], goal: Goal) -> Iterator[Room]:
