@@ -1,6 +1,8 @@
 """Batches, options and words, without a process: whatever one shot does, the others get theirs."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -201,3 +203,30 @@ def test_a_failed_smoke_test_names_the_tag_that_may_be_its_reason() -> None:
     with pytest.raises(LoadFailed) as failed:
         smoke_test(answering)
     assert failed.value.reason == "SmokeTestFailed" and "pipelineTag" not in failed.value.message
+
+
+def test_the_next_batch_is_prepared_while_the_device_works() -> None:
+    busy, prepared = threading.Event(), threading.Event()
+
+    def work(colors: list[int]) -> None:
+        busy.set()
+        assert prepared.wait(10), "the other batch was not prepared meanwhile"
+
+    answering = Answering(Recorded(work), Generation(), 8)
+    with ThreadPoolExecutor(1) as device:
+        running = device.submit(answering.answer, shots(1, 2), {})
+        assert busy.wait(10)
+        batch = answering.prepare(shots(3), {})
+        prepared.set()
+        assert [answer.text for answer in running.result()] == ["1", "2"]
+        assert [answer.text for answer in answering.finish(batch)] == ["3"]
+
+
+def test_a_batch_prepared_before_memory_was_short_is_cut() -> None:
+    captioner = Recorded(fails_above(2))
+    answering = Answering(captioner, Generation(), 4)
+    ahead = answering.prepare(shots(1, 2, 3, 4), {})
+    answering.answer(shots(*range(4)), {})
+    captioner.batches.clear()
+    assert [answer.text for answer in answering.finish(ahead)] == ["1", "2", "3", "4"]
+    assert captioner.batches == [2, 2]
