@@ -17,6 +17,8 @@ from captionfleet_worker.fetching import download, listing, trouble
 from captionfleet_worker.fetching.cache import OURS, Repository
 from captionfleet_worker.fetching.order import CacheRules
 
+pytestmark = pytest.mark.services  # a hub over HTTP, which takes seconds
+
 BASIC = SHAPES / "models" / "shapes-basic"
 
 
