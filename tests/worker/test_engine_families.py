@@ -128,7 +128,9 @@ def test_a_mark_that_steers_the_model_is_refused(family: str, mark: str) -> None
     assert problem and repr(mark) in problem
 
 
-@pytest.mark.parametrize("family", ["instructblip", "llava", "smolvlm", "internvl", "qwen3_vl"])
+@pytest.mark.parametrize(
+    "family", ["blip", "git", "instructblip", "llava", "smolvlm", "internvl", "qwen3_vl"]
+)
 def test_uneven_prompts_change_no_caption(family: str) -> None:
     answering = Answering(captioner_of(family), SIX, 8)
     prompts = ("", "a short sentence", "what does the image describe in the picture")
