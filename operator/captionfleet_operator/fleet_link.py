@@ -12,24 +12,21 @@ from captionfleet.broker.topology import declare_exchanges
 from captionfleet.ids import new_id, new_nonce
 from captionfleet.messages import (
     Assignment,
-    Change,
     Demand,
     Generation,
     Heartbeat,
     ModelAssignment,
     OperatorHeartbeat,
-    Wanted,
     decode_heartbeat,
 )
 from captionfleet_operator.hearing import Hearing
-from captionfleet_operator.planner import ModelSeen, Plan, WorkerSeen, World
+from captionfleet_operator.model_assignments import model_assignments
+from captionfleet_operator.planner import Plan, WorkerSeen, World
 from captionfleet_operator.settings import OperatorSettings
 
 log = structlog.get_logger()
 
 HEARTBEAT_SECONDS = 2.0
-VOLUMES_FOLDER = "/volumes"
-"""Where workers on Kubernetes find the claims of their pool, each under its own name."""
 _TROUBLE_SECONDS = 10.0
 """A broker that is away for less, for example to restart, is no news."""
 
@@ -165,32 +162,3 @@ class FleetLink:
             await self._link.publish(exchange, key, body, persistent=False, timeout=5.0)
         except (Unroutable, NotConfirmed) as error:
             log.debug("not sent", why=str(error))
-
-
-def model_assignments(plan: Plan, world: World, worker: str) -> dict[str, ModelAssignment]:
-    """The models of a worker's assignment."""
-    return {
-        name: model_assignment(
-            world.models[name],
-            state,
-            change=plan.changes.get((worker, name), Change.REPLACE),
-            asked=world.override(worker, name) == state,
-        )
-        for name, state in plan.assignments[worker].items()
-    }
-
-
-def model_assignment(
-    model: ModelSeen, state: Wanted, *, change: Change = Change.REPLACE, asked: bool = False
-) -> ModelAssignment:
-    """The model as a worker gets it: with code from elsewhere, and with paths as they are there."""
-    spec = model.spec.as_manifest()
-    if model.code:
-        del spec["custom"]["configMapRef"]
-        spec["custom"]["files"] = [each.as_manifest() for each in model.code]
-    volume = (spec.get("source") or {}).get("volume")
-    if volume and (claim := volume.pop("claimName", None)):
-        volume["path"] = f"{VOLUMES_FOLDER}/{claim}/{volume['path'].lstrip('/')}"
-    return ModelAssignment(
-        state=state, fingerprint=model.fingerprint, spec=spec, change=change, asked=asked
-    )

@@ -12,7 +12,7 @@ from captionfleet.messages import Wanted
 from captionfleet.resources import ModelManifest, ModelSpec
 from captionfleet.resources.model import CustomFile
 from captionfleet_operator.code_maps import CodeMaps
-from captionfleet_operator.fleet_link import model_assignment
+from captionfleet_operator.model_assignments import model_assignment
 from captionfleet_operator.planner import ModelSeen
 
 MAP = {"immutable": True, "data": {"mine.py": "class Mine: ...", "helper.py": ""}}

@@ -89,3 +89,43 @@ def test_a_disk_that_refuses_does_not_stop_captions(tmp_path: Path) -> None:
     assignments = Assignments("w1", tmp_path / "blocked" / "assignment.json")
     assert assignments.hear(message(1, "a"))
     assert list(assignments.loaded()) == ["a"]
+
+
+def coded(content: str | None, fingerprint: str = "f1", state: Wanted = Wanted.LOADED) -> bytes:
+    """An assignment of model a: with its code, or with the code left out."""
+    files = [] if content is None else [{"path": "mine.py", "content": content}]
+    spec = {"custom": {"entrypoint": "mine:Mine", "files": files}}
+    each = ModelAssignment(
+        state=state, fingerprint=fingerprint, spec=spec, code_left_out=content is None
+    )
+    generation = Generation(incarnation="i", counter=1)
+    return Assignment(worker="w1", generation=generation, models={"a": each}).encode()
+
+
+def test_code_that_is_left_out_stays_as_it_was_also_on_the_disk(
+    assignments: Assignments, file: Path
+) -> None:
+    assignments.hear(coded("class Mine: ..."))
+    assert not assignments.hear(coded(None))
+    assert assignments.hear(coded(None, state=Wanted.CACHED))
+    assert assignments.hear(coded(None))
+    again = Assignments("w1", file)
+    assert again.resume()
+    for each in (assignments, again):
+        files = each.loaded()["a"].spec["custom"]["files"]
+        assert files == [{"path": "mine.py", "content": "class Mine: ..."}]
+
+
+def test_a_model_is_not_loaded_before_its_code_comes(assignments: Assignments) -> None:
+    assignments.hear(coded(None))
+    assert assignments.known and not assignments.loaded()
+    assert assignments.hear(coded("class Mine: ..."))
+    assert list(assignments.loaded()) == ["a"]
+
+
+def test_code_of_another_fingerprint_is_not_taken_for_what_was_left_out(
+    assignments: Assignments,
+) -> None:
+    assignments.hear(coded("class Mine: ...", fingerprint="f0"))
+    assert assignments.hear(coded(None, fingerprint="f1"))
+    assert not assignments.loaded()

@@ -248,7 +248,8 @@ class Agent:
         return [name for name, each in self._assignments.models.items() if self._has_files(each)]
 
     def _has_files(self, each: ModelAssignment) -> bool:
-        return self._downloads.here(each, code_found=self._code_of(each) is not None)
+        code_found = each.code_left_out or self._code_of(each) is not None
+        return self._downloads.here(each, code_found=code_found)
 
     def _wishes(self) -> Wishes:
         """Which downloads stay when room is short."""

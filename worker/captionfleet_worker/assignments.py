@@ -37,6 +37,7 @@ class Assignments:
             return False
         self.heard = True
         self._order = self._order.after(offered.generation)
+        offered = _with_code(offered, self._current)
         before, self._current = self._current, offered
         if before and _same(before, offered):
             return False
@@ -83,3 +84,26 @@ class Assignments:
 
 def _same(one: Assignment, other: Assignment) -> bool:
     return (one.models, one.max_concurrent_loads) == (other.models, other.max_concurrent_loads)
+
+
+def _with_code(offered: Assignment, before: Assignment | None) -> Assignment:
+    """Code that is left out is as it was. A model that lacks it cannot be loaded until it comes."""
+    known = before.models if before else {}
+    models = {name: _completed(each, known.get(name)) for name, each in offered.models.items()}
+    loadable = {
+        name: each
+        for name, each in models.items()
+        if not (each.code_left_out and each.state == Wanted.LOADED)
+    }
+    return offered.model_copy(update={"models": loadable})
+
+
+def _completed(offered: ModelAssignment, before: ModelAssignment | None) -> ModelAssignment:
+    """With the code of an assignment before it that was for the same fingerprint."""
+    if not offered.code_left_out or before is None or before.code_left_out:
+        return offered
+    if before.fingerprint != offered.fingerprint:
+        return offered
+    custom = {**offered.spec["custom"], "files": before.spec["custom"]["files"]}
+    update = {"spec": {**offered.spec, "custom": custom}, "code_left_out": False}
+    return offered.model_copy(update=update)

@@ -219,6 +219,8 @@ class ModelAssignment(Message):
     fingerprint: str
     spec: dict[str, Any]
     """The ModelSpec in manifest form, with volume paths made absolute."""
+    code_left_out: bool = False
+    """spec.custom.files came with an earlier assignment of this fingerprint, or is not needed."""
     change: Change = Change.REPLACE
     """How the new spec takes the place of an old one, where a copy of one is loaded."""
     asked: bool = False

@@ -13,7 +13,7 @@ from captionfleet_operator.cluster.naming import (
     child_name,
     pod_labels,
 )
-from captionfleet_operator.fleet_link import VOLUMES_FOLDER
+from captionfleet_operator.model_assignments import VOLUMES_FOLDER
 from captionfleet_operator.settings import OperatorSettings
 
 USER = 10001
