@@ -37,7 +37,8 @@ def assignments(
                 | dict.fromkeys(sorted(cached), Wanted.CACHED)
                 | dict.fromkeys(sorted(shall), Wanted.LOADED)
             )
-        found[worker.id] = known[key] | _asked(world, worker)
+        asked = _asked(world, worker)
+        found[worker.id] = {**known[key], **asked} if asked else known[key]
     return found
 
 
