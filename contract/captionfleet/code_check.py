@@ -17,6 +17,7 @@ from captionfleet.resources.model import CustomFile
 
 MOST_FILES = 10
 LARGEST_FILE = 100_000
+MOST_CLASSES = 300
 LARGEST_UPLOAD = 500_000
 """Bytes of all files together: what comes of them must fit into one ConfigMap and one message."""
 
@@ -77,6 +78,9 @@ def check_code(
             code.add(file)
         except NoPython as error:
             told.append(CodeProblem(error.why, "files", file.path, error.line))
+    if (count := len(code.classes)) > MOST_CLASSES:
+        many = f"{count} classes: send at most {MOST_CLASSES}, and remove those you do not need"
+        told.append(CodeProblem(many, "files"))
     if told:
         return Checked(entrypoint, tuple(told))
     found, problems = _named(code, entrypoint) if entrypoint else _only(code)

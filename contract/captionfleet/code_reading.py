@@ -52,15 +52,20 @@ class ClassRead:
 
 @dataclass
 class CodeRead:
-    """The classes of all files, by module and name."""
+    """The classes of all files."""
 
     classes: dict[tuple[str, str], ClassRead] = field(default_factory=dict)
+    """By module and name."""
+    _named: dict[str, dict[str, ClassRead]] = field(default_factory=dict)
+    """By name, then by module."""
 
     def add(self, file: CustomFile) -> None:
         """Raises NoPython."""
         for node in _statements(_parsed(file).body):
             if isinstance(node, ast.ClassDef):
-                self.classes[module_of(file.path), node.name] = ClassRead(file.path, node)
+                module, found = module_of(file.path), ClassRead(file.path, node)
+                self.classes[module, node.name] = found
+                self._named.setdefault(node.name, {})[module] = found
 
     def lineage(self, of: ClassRead) -> list[ClassRead]:
         """The class and all it extends among the files, itself first."""
@@ -74,7 +79,7 @@ class CodeRead:
         own = module_of(of.file)
         bases = []
         for name in of.bases:
-            named = [each for each in self.classes.values() if each.name == name and each is not of]
+            named = [each for each in self._named.get(name, {}).values() if each is not of]
             beside = [each for each in named if module_of(each.file) == own]
             bases += (beside or named)[:1]
         return bases

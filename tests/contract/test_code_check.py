@@ -48,6 +48,13 @@ def test_nothing_is_imported_or_run() -> None:
     assert "mine" not in sys.modules
 
 
+def test_a_crowd_of_classes_is_refused_before_it_keeps_the_server_busy() -> None:
+    heirs = "".join(f"class A{n}(A{n - 1}): ...\n" for n in range(1, 5000))
+    assert only(check("class A0: ...\n" + heirs)).startswith(
+        "files: 5000 classes: send at most 300"
+    )
+
+
 def test_a_mistake_names_file_and_line() -> None:
     told = only(check("class Mine:\n    def load(self)\n        pass\n"))
     assert told.startswith("mine.py, line 2: not valid Python: expected ':'")
