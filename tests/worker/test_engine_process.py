@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -49,6 +50,18 @@ async def main():
     await asyncio.sleep(1000)
 asyncio.run(main())
 """
+
+
+DAEMONLESS = SLOW.replace("load(self): pass", "load(self): threading.Thread(target=hang).start()")
+DAEMONLESS += "import threading\ndef hang(): time.sleep(1000)\n"
+
+
+async def test_an_engine_that_can_say_nothing_more_ends_at_once(tmp_path: Path) -> None:
+    """A thread of the code would keep the interpreter from ending."""
+    async with engine_of(order_for(custom_spec(tmp_path, DAEMONLESS), tmp_path)) as engine:
+        engine._writer.get_extra_info("socket").shutdown(socket.SHUT_RD)
+        with pytest.raises(EngineDied, match="exit code 1"):
+            await engine.run([Shot(plain(), "")], {})
 
 
 async def test_an_order_survives_the_way_to_the_engine(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import socket
 import sys
 import threading
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Queue, SimpleQueue
 from typing import Any, BinaryIO, NoReturn
@@ -46,7 +47,28 @@ def be_engine(link: int, parent: int, room: Path) -> NoReturn:
     with suppress(OSError):  # some sandboxes forbid it
         Path("/proc/self/oom_score_adj").write_text("500")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    agent = socket.socket(fileno=link)
+    with _or_end():
+        _obey(socket.socket(fileno=link), room)
+        sys.stdout.flush()
+    # Taking the interpreter apart takes torch two seconds, and nothing is left to save.
+    os._exit(0)
+
+
+@contextmanager
+def _or_end() -> Iterator[None]:
+    """What goes wrong here cannot be told to the agent: this process ends at once, which is heard.
+
+    Going on would leave an engine that never answers, or a second fork-server.
+    """
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):
+            traceback.print_exc()
+        os._exit(1)
+
+
+def _obey(agent: socket.socket, room: Path) -> None:
     stream = agent.makefile("wb")
     frames: Frames = SimpleQueue()
     threading.Thread(target=_receive, args=(agent.makefile("rb"), frames), daemon=True).start()
@@ -55,18 +77,16 @@ def be_engine(link: int, parent: int, room: Path) -> NoReturn:
     if ready:
         _serve(ready, frames, stream)
         _unload(ready, stream)
-    # Taking the interpreter apart takes torch two seconds, and nothing is left to save.
-    sys.stdout.flush()
-    os._exit(0)
 
 
 def _receive(stream: BinaryIO, frames: Frames) -> None:
     """Runs in a thread of its own, so that a vanished agent ends even a busy engine."""
-    try:
-        while True:
-            frames.put(receive_frame(stream))
-    except (EOFError, OSError):
-        os._exit(0)
+    with _or_end():
+        try:
+            while True:
+                frames.put(receive_frame(stream))
+        except (EOFError, OSError):
+            os._exit(0)
 
 
 def _load(order: EngineOrder, room: Path, stream: BinaryIO) -> Ready | None:
@@ -108,14 +128,13 @@ def _serve(ready: Ready, frames: Frames, stream: BinaryIO) -> None:
 
 
 def _prepare(ready: Ready, frames: Frames, line: Line) -> None:
-    while True:
-        header, body = frames.get()
-        if header["do"] == "stop":
-            line.put(None)
-            return
-        pictures = cut(body, header["sizes"])
-        shots = [Shot(p, prompt) for p, prompt in zip(pictures, header["prompts"], strict=True)]
-        line.put((header["run"], ready.answering.prepare(shots, header["options"])))
+    with _or_end():
+        while (frame := frames.get())[0]["do"] != "stop":
+            header, body = frame
+            pictures = cut(body, header["sizes"])
+            shots = [Shot(p, prompt) for p, prompt in zip(pictures, header["prompts"], strict=True)]
+            line.put((header["run"], ready.answering.prepare(shots, header["options"])))
+        line.put(None)
 
 
 def _unload(ready: Ready, stream: BinaryIO) -> None:
