@@ -46,13 +46,13 @@ spec:
 """
 
 
-def write_pictures(folder: Path, count: int, seed: int) -> Path:
+def write_pictures(folder: Path, count: int, seed: int, size: tuple[int, int] = (512, 384)) -> Path:
     """Pictures of about 40 kB, as the api would have normalized them."""
     folder.mkdir(parents=True)
     random = np.random.default_rng(seed)
     for number in range(count):
         noise = random.integers(0, 255, (24, 32, 3), dtype=np.uint8)
-        picture = Image.fromarray(noise).resize((512, 384), Image.Resampling.BICUBIC)
+        picture = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
         picture.save(folder / f"{number:04d}.jpg", quality=95, subsampling=0)
     return folder
 
@@ -70,10 +70,15 @@ class OfflineLoop:
         self._answer("ready")
 
     def seconds(self, pictures: Path, batch: int, tokens: int) -> float:
+        return self.run(pictures, batch, tokens)[0]
+
+    def run(self, pictures: Path, batch: int, tokens: int) -> tuple[float, str]:
+        """Seconds, and a digest of the captions."""
         assert self._process.stdin
         self._process.stdin.write(f"{pictures} {batch} {tokens}\n")
         self._process.stdin.flush()
-        return float(self._answer())
+        seconds, captions = self._answer().split()
+        return float(seconds), captions
 
     def close(self) -> None:
         assert self._process.stdin
