@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from tests.conftest import SHAPES, eventually
 from tests.worker.engines import (
     TRUTH,
@@ -214,5 +213,5 @@ def large_checkpoint(folder: Path) -> Path:
     )
     assert sum(weight.numel() * 4 for weight in model.parameters()) > LARGE
     shutil.copytree(SHAPES / "models" / "shapes-blip", folder)
-    model.to(torch.bfloat16).save_pretrained(folder)
+    model.bfloat16().save_pretrained(folder)
     return folder

@@ -145,8 +145,8 @@ class _Life:
                     os.kill(engine.pid, signal.SIGKILL)
             else:
                 forked.set_result(engine)
-        elif engine := self._engines.pop(said["pid"], None):  # type: ignore[assignment]
-            engine.end(said["code"])
+        elif said["pid"] in self._engines:
+            self._engines.pop(said["pid"]).end(said["code"])
 
     def _end(self) -> None:
         """The kernel has ended its engines too."""
