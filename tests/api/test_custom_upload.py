@@ -30,6 +30,7 @@ class Liner(CustomModel):
         return f"one {self.mood} line"
 """
 CUSTOM = "/api/v1/models/custom"
+JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture
@@ -106,13 +107,16 @@ async def test_refused_code_is_told_by_file_line_and_field(doors: Doors) -> None
         ({"files": [{"path": "liner.py", "content": CODE}], "name": "A b"}, 422, "metadata.name"),
         ({"files": [{"path": "liner.py", "content": CODE}], "kwargs": {"mood": "\0"}}, 422, "NUL"),
         ({"files": [{"path": "liner.py", "content": CODE}], "source": {}}, 422, "source is empty"),
+        ({"files": 5}, 422, "files"),
+        ({"files": [{"path": "a.py", "content": "\ud800"}]}, 422, "files"),
+        ({"files": [{"path": "liner.py", "content": CODE}], "name": "a\0"}, 422, "NUL"),
         ([], 422, "body"),
     ],
 )  # fmt: skip
 async def test_a_wrong_upload_is_refused_with_words(
     doors: Doors, body: Any, status: int, sentence: str
 ) -> None:
-    told = problem(await doors.client.post(CUSTOM, json=body), status)
+    told = problem(await doors.client.post(CUSTOM, content=json.dumps(body), headers=JSON), status)
     assert sentence in told["detail"]
 
 
@@ -165,7 +169,9 @@ async def test_going_back_is_a_new_version_with_the_old_code(doors: Doors) -> No
     assert (answer.status_code, told["number"], told["note"]) == (201, 3, "back to version 1")
     custom = doors.parts.catalog.models()["liner"].spec.custom
     assert custom and custom.kwargs == {"mood": "gay"} and custom.files[0].content == CODE
-    problem(await doors.client.post(f"{CUSTOM}/liner/rollback", json={"version": 9}), 404)
+    for number, status in ((9, 404), (10**30, 422)):
+        answer = await doors.client.post(f"{CUSTOM}/liner/rollback", json={"version": number})
+        problem(answer, status)
 
 
 async def test_the_same_again_is_no_version(doors: Doors) -> None:

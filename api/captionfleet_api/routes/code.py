@@ -6,6 +6,7 @@ that write are shut where the settings say so.
 
 import asyncio
 import json
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -137,9 +138,8 @@ def _numbered(versions: list[CodeVersion], name: str, number: int) -> CodeVersio
 async def _asked(request: Request) -> CodeAsked:
     if not is_form(request):
         document = _decoded(await json_body(request), "the body")
-        for each in document.get("files") or () if isinstance(document, dict) else ():
-            if isinstance(each, dict):
-                _check_size(str(each.get("path")), str(each.get("content")).encode())
+        for path, content in _texts_in(document):
+            _check_size(path, content.encode(errors="replace"))
         return CodeAsked.model_validate(document)
     async with form_of(request, [*_FIELDS, "file"]) as form:
         texts = {name: text_in(form, name) for name in ("name", "entrypoint")}
@@ -147,6 +147,14 @@ async def _asked(request: Request) -> CodeAsked:
         given: dict[str, Any] = {name: text for name, text in texts.items() if text}
         given |= {name: _decoded(text, name) for name, text in parts.items() if text}
         return CodeAsked.model_validate({**given, "files": await _files(form)})
+
+
+def _texts_in(document: Any) -> Iterator[tuple[str, str]]:
+    """(path, content) of the files in a JSON body that nobody has judged yet."""
+    files = document.get("files") if isinstance(document, dict) else None
+    for each in files if isinstance(files, list) else ():
+        if isinstance(each, dict):
+            yield str(each.get("path")), str(each.get("content"))
 
 
 async def _files(form: FormData) -> list[dict[str, str]]:
