@@ -7,6 +7,7 @@ import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from captionfleet.messages import Copy
+from captionfleet_worker.memory_of import resident_memory
 
 _BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
@@ -131,8 +132,9 @@ class Usage:
                 before = self._seen.get(pid)
                 process = before.process if before else psutil.Process(pid)
                 times = process.cpu_times()
-                resident += process.memory_info().rss
-            except psutil.Error:
+                # Engines share what their fork-server imported: counted in full by none of them.
+                resident += resident_memory(pid)
+            except (psutil.Error, OSError):
                 continue  # it ended just now
             seen[pid] = _Seen(process, times.user + times.system)
             if before:
