@@ -103,10 +103,16 @@ def worker(
         worker=id_, pool=pool, incarnation="one", host=host or id_, pid=1, device=device,
         memory_total=memory, sent_at=0, copies=list(copies), held=list(held), cached=list(cached),
         memory_used=sum(c.memory_bytes or 0 for c in copies) if used is None else used,
-        custom=[CustomClass(entrypoint=each, sha256="0" * 64) for each in classes],
+        custom=[_class(each) for each in classes],
         files=list(files),
     )  # fmt: skip
     return WorkerSeen(beat, silent_seconds=silent, own=own, draining=draining)
+
+
+def _class(entrypoint: str) -> CustomClass:
+    """`module:*` is a file that is no Python."""
+    problem = "not valid Python: expected ':' (line 2)" if entrypoint.endswith("*") else ""
+    return CustomClass(entrypoint=entrypoint, sha256="0" * 64, problem=problem)
 
 
 def world(

@@ -46,6 +46,29 @@ def test_a_file_that_is_no_python_is_loaded_all_the_same_so_that_its_line_is_tol
     assert loaded(decided(worker(classes=["mine:*"]))) == ["a"]
 
 
+def idle(*workers: WorkerSeen) -> Plan:
+    """What is planned for a model that was ready once and that nobody asks now."""
+    seen = model("a", acceptance={"prove": "OnApply"}, **CODE)
+    there = world(models=[seen], pools=[pool()], workers=workers)
+    return plan(there, Memory(proven={"a": seen.fingerprint}))[0]
+
+
+def test_a_broken_file_of_an_idle_model_is_told_before_pictures_come() -> None:
+    planned = idle(worker(classes=["mine:*"]))
+    sentence = "mine.py on cpu-1 is not valid Python: expected ':' (line 2): correct it and save it"
+    status = planned.model_statuses["a"]
+    assert status.phase == "Failed" and planned.waiting["a"] == status.message == sentence
+    ready = next(each for each in status.conditions if each.type == "Ready")
+    assert (ready.status, ready.reason) == ("False", "CodeError")
+
+
+def test_a_file_that_is_broken_elsewhere_troubles_no_model() -> None:
+    for classes in (["other:*"], ["mine:Mine", "other:*"]):
+        assert idle(worker(classes=classes)).model_statuses["a"].phase == "Standby"
+    planned = idle(worker("cpu-1", classes=["mine:*"]), worker("cpu-2", classes=["mine:Mine"]))
+    assert planned.model_statuses["a"].phase == "Standby"
+
+
 def test_code_in_the_manifest_needs_nothing_of_a_worker() -> None:
     brought = model("a", custom=BROUGHT, source=None)
     assert loaded(decided(worker(), of=brought)) == ["a"]

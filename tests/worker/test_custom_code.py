@@ -59,6 +59,8 @@ def test_code_that_is_no_python_is_told_once_and_known_to_be_here(
     code = CustomCode(folder, lambda: None)
     code.refresh()
     assert [each.entrypoint for each in code.classes] == ["broken:*", "mine:Mine"]
+    problem = "not valid Python: invalid syntax (broken.py, line 1)"
+    assert [each.problem for each in code.classes] == [problem, ""]
     assert code.sha256_of("broken:Anything") and not code.sha256_of("mine:Anything")
     assert capsys.readouterr().out.count("not valid Python") == 1
 

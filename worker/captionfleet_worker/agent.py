@@ -236,7 +236,7 @@ class Agent:
             memory_total=self._machine.memory_total, memory_used=self._machine.memory_used,
             sent_at=time.time(), cached=self._cached(), disk=self._downloads.disk,
             custom=[
-                CustomClass(entrypoint=each.entrypoint, sha256=each.sha256)
+                CustomClass(entrypoint=each.entrypoint, sha256=each.sha256, problem=each.problem)
                 for each in self._code.classes
             ],
             copies=self._copies.views(), files=self._files.views(), held=self._copies.held_tokens(),

@@ -30,6 +30,8 @@ class FoundClass:
     """Of its file and of the modules of the folder that it imports."""
     offered: bool = True
     """It extends CustomModel, in a file that stands in the folder itself."""
+    problem: str = ""
+    """Why the file is no Python, with its line; empty if it is."""
 
     @property
     def entrypoint(self) -> str:
@@ -63,7 +65,7 @@ class _Code:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.problems: list[str] = []
+        self._broken: dict[Path, str] = {}
         self.texts: dict[Path, bytes] = {}
         self._trees: dict[Path, ast.Module] = {}
         for file in _files(folder):
@@ -71,12 +73,17 @@ class _Code:
                 self.texts[file] = file.read_bytes()
                 self._trees[file] = ast.parse(self.texts[file], file.name)
             except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
-                self.problems.append(f"{file}: not valid Python: {error}")
+                self._broken[file] = f"not valid Python: {error}"
+
+    @property
+    def problems(self) -> list[str]:
+        return [f"{file}: {problem}" for file, problem in self._broken.items()]
 
     def classes(self, file: Path) -> Iterator[FoundClass]:
         module, digest = self._module(file), self._digest(file)
         if file not in self._trees:
-            yield FoundClass(file, module, BROKEN, digest, offered=False)
+            problem = self._broken[file]
+            yield FoundClass(file, module, BROKEN, digest, offered=False, problem=problem)
             return
         nodes = [each for each in self._trees[file].body if isinstance(each, ast.ClassDef)]
         ours = _custom_models(nodes)

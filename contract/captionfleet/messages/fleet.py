@@ -115,6 +115,8 @@ class CustomClass(Message):
 
     entrypoint: str
     sha256: str
+    problem: str = ""
+    """Why its file is no Python, with its line; empty if it is."""
 
 
 class FilesState(Message):

@@ -13,6 +13,7 @@ from captionfleet.resources import ModelStatus
 from captionfleet.resources.model_status import DownloadStatus, FailureStatus, RolloutStatus
 from captionfleet_operator.planner.matching import Refusal
 from captionfleet_operator.planner.memory import Memory
+from captionfleet_operator.planner.own_code import broken_code
 from captionfleet_operator.planner.placement import Placement
 from captionfleet_operator.planner.proof import status_before
 from captionfleet_operator.planner.seen import ModelSeen, WorkerSeen, serves
@@ -22,6 +23,8 @@ from captionfleet_operator.planner.waits import Lack
 from captionfleet_operator.planner.world import World
 
 _LONGEST_MESSAGE = 1000
+_BROKEN = "CodeError"
+"""As a worker calls it once it has tried."""
 _NO_DEMAND = ModelDemand()
 Copies = Sequence[tuple[WorkerSeen, Copy]]
 
@@ -46,7 +49,7 @@ class Obstacle(NamedTuple):
 
     reason: str
     lasting: bool
-    """Nothing will change by itself: its pool cannot start workers, or they lack its code."""
+    """Nothing will change by itself: its pool cannot start workers, or they lack good code."""
 
 
 class Facts(NamedTuple):
@@ -98,6 +101,11 @@ class Facts(NamedTuple):
     def up_to_date(self) -> bool:
         """A copy of the present spec is ready."""
         return any(copy.current and copy.state == CopyState.READY for copy in self.copies)
+
+    @property
+    def is_broken(self) -> bool:
+        """Loading it would fail, as its code tells without being run."""
+        return self.obstacle is not None and self.obstacle.reason == _BROKEN
 
 
 def gather(
@@ -227,7 +235,9 @@ def _wait_seconds(total: int, speed: float | None, copies: int) -> int | None:
 def _obstacle(world: World, placement: Placement, name: str) -> Obstacle | None:
     wait = placement.waits.get(name)
     if wait is None:
-        return None
+        at_rest = not (placement.count(name) or world.copies_of(name))
+        broken = at_rest and broken_code(world, world.models[name])
+        return Obstacle(_BROKEN, lasting=True) if broken else None
     pool = world.pools[wait.pool]
     if wait.lack == Lack.WORKER and pool.trouble:
         return Obstacle(pool.trouble_reason or "WorkerTrouble", lasting=True)

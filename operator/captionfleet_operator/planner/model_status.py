@@ -71,7 +71,7 @@ def _phase(facts: Facts) -> ModelPhase:
         return ModelPhase.LOADING
     if facts.in_state(CopyState.DOWNLOADING):
         return ModelPhase.DOWNLOADING
-    if facts.failure:
+    if facts.failure or facts.is_broken:
         return ModelPhase.FAILED
     if facts.refused or facts.placed or facts.obstacle or facts.pending + facts.released:
         return ModelPhase.PENDING

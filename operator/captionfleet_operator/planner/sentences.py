@@ -5,6 +5,7 @@ from captionfleet.resources.model_status import FailureStatus
 from captionfleet.resources.pool import AutoscalingMode
 from captionfleet_operator.planner.matching import first
 from captionfleet_operator.planner.memory import Memory
+from captionfleet_operator.planner.own_code import broken_code
 from captionfleet_operator.planner.placement import Placement
 from captionfleet_operator.planner.proof import last_failure, status_before, waits_for_change
 from captionfleet_operator.planner.scaling import PoolPlan
@@ -154,6 +155,8 @@ def _not_there(world: World, memory: Memory, placement: Placement, model: ModelS
         what = failure.message[:_LONGEST_REASON]
         when = _next_try(model, failure, proof=goal.proof)
         return f"failed on {failure.worker}: {what}; tried again when {when}"
+    if broken := broken_code(world, model):
+        return broken
     return "waits to be proven" if goal.proof else "not loaded: it loads when pictures wait"
 
 
