@@ -1,4 +1,5 @@
-"""Code of models that stands in ConfigMaps: read once each, for they never change."""
+"""Code of models that stands in ConfigMaps: read once, for they never change, and looked for again
+now and then, for they may be deleted."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,16 +21,22 @@ class CodeMaps:
         self._fetch = fetch
         self._files: dict[str, Files] = {}
         self._troubles: dict[str, str] = {}
+        self._doubted: frozenset[str] = frozenset()
+
+    def doubt(self) -> None:
+        """Read all of them again at the next look: they never change, but may be deleted."""
+        self._doubted = frozenset(self._files)
 
     async def look(self, models: Mapping[str, ModelManifest]) -> None:
         """Read what is named and not known; what could not be read is tried at each look."""
         named = {name for model in models.values() if (name := named_map(model))}
-        self._files = {name: files for name, files in self._files.items() if name in named}
-        unknown = sorted(named - self._files.keys())
-        found = await asyncio.gather(*map(self._read, unknown))
-        read = dict(zip(unknown, found, strict=True))
-        self._files |= {name: each for name, each in read.items() if not isinstance(each, str)}
+        known = {name: files for name, files in self._files.items() if name in named}
+        unsure = sorted(named - (known.keys() - self._doubted))
+        self._doubted = frozenset()
+        read = dict(zip(unsure, await asyncio.gather(*map(self._read, unsure)), strict=True))
         self._troubles = {name: each for name, each in read.items() if isinstance(each, str)}
+        good = {name: each for name, each in read.items() if not isinstance(each, str)}
+        self._files = {name: known[name] for name in known.keys() - read.keys()} | good
 
     def files(self, model: ModelManifest) -> Files:
         """What its ConfigMap holds; nothing if it names none, or there is a trouble."""
@@ -47,8 +54,10 @@ class CodeMaps:
             )
         try:
             return judged(name, await self._fetch(name))
-        except KubernetesError as error:
-            return f"the ConfigMap {name} with its code cannot be read: {error}"
+        except KubernetesError as error:  # what was read before is still what it holds
+            return self._files.get(name) or (
+                f"the ConfigMap {name} with its code cannot be read: {error}"
+            )
 
 
 def named_map(model: ModelManifest) -> str:

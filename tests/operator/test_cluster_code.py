@@ -49,8 +49,10 @@ async def test_code_of_a_config_map_is_missed_with_words_and_then_sent(stage: St
     config_map(stage, "mine-code", immutable=True)
 
     await eventually(lambda: stage.condition("capm", "a", "Ready") == ("True", "Loaded"))
-    told = await eventually(lambda: [each.models["a"] for each in heard if "a" in each.models])
-    custom = told[-1].spec["custom"]
+    # Once it was heard it is not sent again.
+    await eventually(lambda: heard[-1].models["a"].code_left_out)
+    told = [each.models["a"] for each in heard if "a" in each.models]
+    custom = next(each for each in told if not each.code_left_out).spec["custom"]
     assert custom["files"] == [{"path": "mine.py", "content": "class Mine: ..."}]
     assert "configMapRef" not in custom
 

@@ -91,6 +91,30 @@ async def test_a_missing_map_is_looked_for_until_it_is_there() -> None:
     assert code.trouble(one.manifest) == "" and code.files(one.manifest)
 
 
+async def test_a_map_that_was_deleted_is_missed_when_it_is_doubted() -> None:
+    maps, one = Maps(mine_code=MAP), referring()
+    code = CodeMaps(maps.fetch)
+    await code.look(catalog(one))
+    del maps.maps["mine-code"]
+    await code.look(catalog(one))
+    assert code.trouble(one.manifest) == "" and code.files(one.manifest)
+    code.doubt()
+    await code.look(catalog(one))
+    assert "there is no ConfigMap" in code.trouble(one.manifest)
+    assert code.files(one.manifest) == ()
+
+
+async def test_a_server_that_is_away_takes_no_code_that_was_read() -> None:
+    maps, one = Maps(mine_code=MAP), referring()
+    code = CodeMaps(maps.fetch)
+    await code.look(catalog(one))
+    maps.maps["mine-code"] = KubernetesError(503, "Away", "not now")
+    code.doubt()
+    await code.look(catalog(one))
+    assert maps.asked == ["mine-code", "mine-code"]
+    assert code.trouble(one.manifest) == "" and code.files(one.manifest)
+
+
 async def test_a_folder_says_what_to_write_instead() -> None:
     code, one = CodeMaps(), referring()
     await code.look(catalog(one))

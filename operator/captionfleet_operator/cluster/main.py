@@ -94,11 +94,12 @@ class ClusterOperator:
             numbers_seconds=CLUSTER_NUMBERS_SECONDS,
             on_write=self._meters.writes.labels("status").inc,
         )
+        self._code = CodeMaps(self._config_map)
         self._operator = Operator(
             self._settings,
             self._catalog,
             self._workers,
-            CodeMaps(self._config_map),
+            self._code,
             statuses,
             self._after_turn,
         )
@@ -156,6 +157,7 @@ class ClusterOperator:
 
     async def _read(self) -> None:
         self._workers.monitored = await read_all(self._api, self._namespace, self)
+        self._code.doubt()
 
     # What is seen.
 
