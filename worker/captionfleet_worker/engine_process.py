@@ -300,7 +300,8 @@ class EngineProcess:
         said = last_words.read(self._room)
         place = last_words.place_in(said, code_folders(self._order, self._room))
         await self._kill()
-        self._log.write(said)
+        if not self._timeout:  # or it was logged when it was asked
+            self._log.write(said)
         code = self._process.returncode or 0
         how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
         how += f", in {place}" if place else ""
