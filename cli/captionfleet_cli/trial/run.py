@@ -23,7 +23,7 @@ from captionfleet_cli.trial.pictures import Named
 from captionfleet_cli.trial.subject import Subject
 
 if TYPE_CHECKING:
-    from captionfleet_worker.engine_process import EngineProcess
+    from captionfleet_worker.engine_process import EngineOrder, EngineProcess
 
 _PRINTED_LINES = 40
 
@@ -151,7 +151,3 @@ class Trial:
         printed = "\n".join(f"    {line}" for line in self._printed()[-_PRINTED_LINES:])
         told = f"look at {where}"
         return f"{told}; it printed last:\n{printed}" if printed else told
-
-
-if TYPE_CHECKING:
-    from captionfleet_worker.engine_process import EngineOrder
