@@ -99,7 +99,12 @@ async def test_unload_ends_the_process_and_keeps_it_away_until_it_is_released(up
     await eventually(told, seconds=30, what=kept_away)
     released = await up.run("release", "shapes-basic", "--worker", "cpu-1")
     assert released.code == 0
-    assert (await up.run("results", job, "--wait")).code == 0
+
+    async def captioned() -> bool:
+        found = json.loads((await up.run("results", job, "-o", "json")).out)
+        return bool(found["tasks"][0]["state"] == "captioned")
+
+    await eventually(captioned, seconds=60, what="a caption once it is released")
 
 
 @pytest.mark.parametrize(
