@@ -48,7 +48,9 @@ def samples() -> list[Image.Image]:
 
 
 def weight_bytes(captioner: TransformersCaptioner) -> int:
-    return int(captioner._is.model.get_memory_footprint())
+    parts = list(captioner._is.model.modules())
+    small = sum(p.nx * p.nf for p in parts if isinstance(p, Int8Linear))
+    return small + int(captioner._is.model.get_memory_footprint())
 
 
 @pytest.mark.parametrize(
@@ -80,12 +82,23 @@ def test_int8_changes_no_caption_of_a_batch(family: str, tmp_path: Path) -> None
     assert together == [captions(captioner, [picture])[0] for picture in every_size()]
 
 
-def test_int8_leaves_alone_what_a_head_shares_with_its_embedding() -> None:
+def test_int8_rounds_a_head_and_leaves_alone_the_embedding_that_shares_its_weight() -> None:
     net = torch.nn.ModuleDict({"in": torch.nn.Embedding(9, 4), "out": torch.nn.Linear(4, 9)})
-    net["between"] = torch.nn.Linear(4, 4)
-    net["out"].weight = net["in"].weight
+    shared = net["out"].weight = net["in"].weight
     assert to_int8(net) == 1
-    assert isinstance(net["between"], Int8Linear) and isinstance(net["out"], torch.nn.Linear)
+    assert isinstance(net["out"], Int8Linear)
+    assert net["in"].weight is shared
+
+
+def test_int8_rounds_each_row_by_itself_whatever_its_size_and_company() -> None:
+    layer = torch.nn.Linear(96, 40)
+    small = Int8Linear(layer.weight, layer.bias)
+    rows = torch.randn(5, 96) * torch.tensor([1e-6, 0.1, 1, 100, 1e6])[:, None]
+    together = small(rows)
+    assert torch.equal(together, torch.cat([small(row[None]) for row in rows]))
+    exact = torch.nn.functional.linear(rows, layer.weight)
+    assert ((together - layer.bias - exact).norm(dim=1) < 0.05 * exact.norm(dim=1)).all()
+    assert torch.equal(small(torch.zeros(1, 96)), layer.bias[None])
 
 
 def test_int8_is_within_half_a_step_of_the_weight() -> None:

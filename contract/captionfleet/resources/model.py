@@ -151,7 +151,7 @@ class Loader(Resource):
     dtype: DType = DType.AUTO
     """Number format of the weights. auto: float32 on a CPU; on a GPU bfloat16, else float16."""
     quantization: Quantization = Quantization.NONE
-    """int8 keeps linear weights in 8 bits: a quarter of float32's memory, not faster. CPU only."""
+    """int8 computes linear layers in 8 bits: less memory, and faster. CPU only."""
     attention: Attention = Attention.AUTO
     """How attention is computed. auto: sdpa where the model has it, else eager."""
     processor: Arguments = {}

@@ -194,9 +194,16 @@ def _load_model(
             f"its code ({type(model).__name__}) has no generate(): wrap it in a CustomModel",
         )
     if loader.quantization is Quantization.INT8:
-        from captionfleet_worker.engine.quantization import to_int8
+        from captionfleet_worker.engine import quantization
 
-        log.info("%d layers in int8", to_int8(model))
+        if not quantization.available:
+            raise LoadFailed(
+                "UnsupportedQuantization",
+                "spec.loader.quantization is int8, and this worker's processor lacks its "
+                "arithmetic (an x86 with AVX2 has it): set it to none, or choose other pools by "
+                "spec.poolSelector",
+            )
+        log.info("%d layers in int8", quantization.to_int8(model))
     return model.to(device).eval()
 
 
