@@ -156,7 +156,8 @@ def running_fleet(
     env = {k: v for k, v in os.environ.items() if not k.startswith("CAPTIONFLEET_")}
     # The operator listens for 6 s before it acts; these tests have few workers to hear.
     env |= {"CAPTIONFLEET_LISTENING_SECONDS": "2.5"}
-    env |= {"ORACLE_ORDERS": str(orders), **(environment or {})}
+    env |= {"ORACLE_ORDERS": str(orders), "CAPTIONFLEET_ENGINE_ENV": "ORACLE_ORDERS"}
+    env |= environment or {}
     env.pop("RABBITMQ_URL", None)
     if broker_url:
         env["RABBITMQ_URL"] = broker_url

@@ -100,7 +100,8 @@ async def test_a_worker_with_nothing_but_the_brokers_address_joins(
     home.mkdir()
     environment = {"RABBITMQ_URL": broker_url, "CAPTIONFLEET_FLEET": fleet_name,
                    "HOME": str(home), "HF_HOME": str(home / "hf"), "PATH": "/usr/bin:/bin",
-                   "ORACLE_ORDERS": str(shapes.orders)}  # fmt: skip
+                   "ORACLE_ORDERS": str(shapes.orders),
+                   "CAPTIONFLEET_ENGINE_ENV": "ORACLE_ORDERS"}  # fmt: skip
     worker = subprocess.Popen(
         [ROOT / ".venv" / "bin" / "captionfleet", "worker", "--pool", "cpu", "--metrics-port", "0"],
         env=environment, cwd=home,

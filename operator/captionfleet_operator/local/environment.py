@@ -26,7 +26,9 @@ def worker_environment(
     return {
         **{name: value for name, value in inherited.items() if name not in _NOT_FOR_WORKERS},
         "CAPTIONFLEET_THREADS": str(threads(pool)),
-        "CAPTIONFLEET_ENGINE_ENV": ",".join(pool.spec.env),
+        "CAPTIONFLEET_ENGINE_ENV": ",".join(
+            [inherited.get("CAPTIONFLEET_ENGINE_ENV", ""), *pool.spec.env]
+        ),
         **pool.spec.env,
         "RABBITMQ_URL": settings.rabbitmq_url.get_secret_value(),
         "CAPTIONFLEET_FLEET": settings.fleet,
