@@ -6,7 +6,7 @@ from tests.conftest import ROOT
 
 sys.path.append(str(ROOT / "scripts"))
 
-from reference import metrics_page, fields_page, settings_page
+from reference import fields_page, metrics_page, settings_page
 
 
 def test_the_page_of_models_is_made_from_the_types() -> None:

@@ -19,8 +19,8 @@ results = Counter(
 )
 discarded = Counter(
     "captionfleet_results_discarded_total",
-    "Results without effect: duplicate, outdated, refuse or malformed. The model is empty for those "
-    "of no task of ours.",
+    "Results without effect: duplicate, outdated, refuse or malformed. The model is empty where no "
+    "task of ours is meant.",
     ["model", "verdict"],
 )
 swept = Counter(

@@ -78,7 +78,7 @@ class Cache(Resource):
     size_limit: Quantity = "50Gi"
     """Size of the claim that is made, or most an EmptyDir may take."""
     high_watermark_percent: Annotated[int, Field(ge=1, le=100)] = 90
-    """Percent of the cache that downloads may fill. Above it, models that nobody uses are removed."""
+    """Percent of the cache that downloads may fill. Above it, unused models are removed."""
 
 
 class PoolVolume(Resource):
