@@ -6,9 +6,15 @@ from pathlib import Path
 import pytest
 
 from captionfleet.catalog import Conflict, FolderCatalog, NotFound
-from captionfleet.resources import ModelManifest, ModelPhase, ModelSpec, ModelStatus
+from captionfleet.resources import (
+    InvalidManifest,
+    ModelManifest,
+    ModelPhase,
+    ModelSpec,
+    ModelStatus,
+)
 from captionfleet.resources.manifest import Metadata
-from captionfleet.resources.model import Source, VolumeSource
+from captionfleet.resources.model import Custom, CustomFile, Source, VolumeSource
 
 MODEL = """
 apiVersion: captionfleet.io/v1alpha1
@@ -96,6 +102,17 @@ async def test_put_writes_to_managed_and_delete_removes_it(tmp_path: Path) -> No
     assert found.models() == {}
     with pytest.raises(NotFound):
         await found.delete("CaptionModel", "m")
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, dry_run: bool) -> None:
+    """Short lines that YAML escapes take more than twice their size."""
+    files = [CustomFile(path=f"m{number}.py", content="#\u4f60\n" * 20_000) for number in range(5)]
+    large = ModelSpec(custom=Custom(entrypoint="m0:Mine", files=files))
+    found = catalog(tmp_path)
+    with pytest.raises(InvalidManifest, match="CaptionModel m is larger than 1 MiB as YAML"):
+        await found.put(ModelManifest(metadata=Metadata(name="m"), spec=large), dry_run=dry_run)
+    assert not (tmp_path / "managed").exists()
 
 
 async def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:

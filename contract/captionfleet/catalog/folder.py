@@ -144,9 +144,12 @@ class FolderCatalog:
             raise Conflict(
                 f"{manifest.kind} {manifest.name} is defined in {there.file}: change that file"
             )
+        text = yaml.safe_dump(as_written(manifest), sort_keys=False, allow_unicode=True)
+        if len(text.encode()) > _LARGEST_MANIFEST:
+            name = f"{manifest.kind} {manifest.name}"
+            raise InvalidManifest([f"{name} is larger than 1 MiB as YAML: bring less code with it"])
         if not dry_run:
             own.parent.mkdir(parents=True, exist_ok=True)
-            text = yaml.safe_dump(as_written(manifest), sort_keys=False, allow_unicode=True)
             _replace(own, text)
             self.refresh()
             return self._seen.found[(manifest.kind, manifest.name)].manifest
