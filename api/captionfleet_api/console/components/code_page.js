@@ -97,15 +97,22 @@ export default {
     const over = ref(false);
     const editor = ref(null);
     const takes = shallowRef([]);
+    let seen; // generation of the model when its versions were read
     const door = () => `/models/custom/${encodeURIComponent(state.model)}`;
     watch(() => state.check, (check) => { if (check) takes.value = check.arguments; });
 
+    /** Only when the model may stand for another one: all of them are much to send. */
+    async function lookAtVersions(generation) {
+      if (state.base && versions.value && generation === seen) return;
+      versions.value = (await get(`${door()}/versions`)).items;
+      seen = generation;
+      if (!state.base) await draft.loadNewest(versions.value[0].number);
+    }
     async function look() {
       if (!state.model) return;
       try {
-        versions.value = (await get(`${door()}/versions`)).items;
-        if (!state.base) await draft.loadNewest(versions.value[0].number);
         const manifest = await get(`/models/${encodeURIComponent(state.model)}`).catch(absent);
+        await lookAtVersions(manifest?.metadata.generation);
         state.gone = !manifest;
         shown.value = manifest && described(manifest);
         error.value = "";
@@ -140,6 +147,7 @@ export default {
       if (!state.model) history.replaceState(null, "", `/models/${encodeURIComponent(version.model)}/code`);
       Object.assign(state, { model: version.model, name: version.model });
       await draft.loadNewest(version.number);
+      seen = null;
       note(words);
       await look();
     }
