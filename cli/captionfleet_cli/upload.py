@@ -28,7 +28,7 @@ def upload(
     server: ServerOption = None,
 ) -> None:
     """Send a model of your own to the server. Workers run it without being restarted."""
-    code = {file.name: _text(file) for file in files}
+    code = _code(files)
     kwargs = _kwargs(kwarg) if kwarg else None
 
     async def talk(client: Client) -> CodeVersion:
@@ -37,6 +37,16 @@ def upload(
     sent = ask(server, talk)
     print(f"captionmodel/{sent.model} is version {sent.number} ({sent.sha256[:12]}), {sent.note}")
     print(f"See how it gets on: captionfleet get model {sent.model} -w")
+
+
+def _code(files: Sequence[Path]) -> dict[str, str]:
+    """Name -> text."""
+    code: dict[str, str] = {}
+    for file in files:
+        if file.name in code:
+            raise Trouble(f"two files are named {file.name}: rename one of them.", Exit.USAGE)
+        code[file.name] = _text(file)
+    return code
 
 
 def _text(file: Path) -> str:

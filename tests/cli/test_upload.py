@@ -104,3 +104,11 @@ async def test_what_cannot_be_sent_is_a_usage_error_in_words(
     file.write_text(code)
     ran = await up.run("upload", str(file), *flags)
     assert ran.code == 2 and sentence in ran.err
+
+
+async def test_two_files_of_one_name_are_not_taken_for_one(up: Up, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    for file in (tmp_path / "my_namer.py", tmp_path / "other" / "my_namer.py"):
+        file.write_text(CODE)
+    ran = await up.run("upload", str(tmp_path / "my_namer.py"), f"{tmp_path}/other/my_namer.py")
+    assert ran.code == 2 and "two files are named my_namer.py" in ran.err
