@@ -127,5 +127,16 @@ def test_code_of_another_fingerprint_is_not_taken_for_what_was_left_out(
     assignments: Assignments,
 ) -> None:
     assignments.hear(coded("class Mine: ...", fingerprint="f0"))
-    assert assignments.hear(coded(None, fingerprint="f1"))
-    assert not assignments.loaded()
+    assert not assignments.hear(coded(None, fingerprint="f1"))
+    assert assignments.loaded()["a"].fingerprint == "f0"  # until the code comes
+
+
+def test_going_back_to_the_code_of_a_copy_that_serves_needs_no_code(
+    assignments: Assignments,
+) -> None:
+    assignments.hear(coded("class Old: ...", fingerprint="old"))
+    copies = list(assignments.loaded().items())
+    assignments.hear(coded("class New: ...", fingerprint="new"), copies)
+    assert assignments.hear(coded(None, fingerprint="old"), copies)
+    back = assignments.loaded()["a"]
+    assert back.fingerprint == "old" and back.spec == copies[0][1].spec

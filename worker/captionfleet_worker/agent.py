@@ -134,7 +134,7 @@ class Agent:
 
     async def _hear(self, delivery: Delivery) -> None:
         try:
-            changed = self._assignments.hear(delivery.body)
+            changed = self._assignments.hear(delivery.body, self._copies.made())
         except ValueError as error:
             self._meters.malformed.inc()
             log.warning("assignment refused", why=str(error))

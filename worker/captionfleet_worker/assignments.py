@@ -1,6 +1,6 @@
 """Which assignment this worker obeys: heard ones in order, else the one it kept on disk."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import structlog
@@ -11,6 +11,9 @@ from captionfleet_worker.keeping import keep_assignment, kept_assignment
 from captionfleet_worker.reconcile import Order
 
 log = structlog.get_logger()
+
+Made = tuple[str, ModelAssignment]
+"""A model, and what a copy of it was told to be made of."""
 
 
 class Assignments:
@@ -24,10 +27,10 @@ class Assignments:
         self.heard = False
         """The operator has spoken since this worker started."""
 
-    def hear(self, body: bytes) -> bool:
+    def hear(self, body: bytes, copies: Iterable[Made] = ()) -> bool:
         """Take a message from the broker; True if what shall be has changed by it.
 
-        Raises ValueError if it is no assignment.
+        `copies`: of what the copies here are made. Raises ValueError if it is no assignment.
         """
         try:
             offered = Assignment.model_validate_json(body)
@@ -37,7 +40,7 @@ class Assignments:
             return False
         self.heard = True
         self._order = self._order.after(offered.generation)
-        offered = _with_code(offered, self._current)
+        offered = _with_code(offered, self._current, copies)
         before, self._current = self._current, offered
         if before and _same(before, offered):
             return False
@@ -86,24 +89,30 @@ def _same(one: Assignment, other: Assignment) -> bool:
     return (one.models, one.max_concurrent_loads) == (other.models, other.max_concurrent_loads)
 
 
-def _with_code(offered: Assignment, before: Assignment | None) -> Assignment:
-    """Code that is left out is as it was. A model that lacks it cannot be loaded until it comes."""
-    known = before.models if before else {}
-    models = {name: _completed(each, known.get(name)) for name, each in offered.models.items()}
-    loadable = {
-        name: each
-        for name, each in models.items()
-        if not (each.code_left_out and each.state == Wanted.LOADED)
+def _with_code(
+    offered: Assignment, before: Assignment | None, copies: Iterable[Made]
+) -> Assignment:
+    """Code that is left out is as it was. What lacks its code stays as it was until it comes."""
+    last = before.models if before else {}
+    known = {
+        (name, each.fingerprint): each
+        for name, each in [*copies, *last.items()]
+        if not each.code_left_out
     }
-    return offered.model_copy(update={"models": loadable})
+    models = {}
+    for name, each in offered.models.items():
+        whole = _completed(each, known.get((name, each.fingerprint)))
+        if not (whole.code_left_out and whole.state == Wanted.LOADED):
+            models[name] = whole
+        elif name in last:
+            models[name] = last[name]
+    return offered.model_copy(update={"models": models})
 
 
-def _completed(offered: ModelAssignment, before: ModelAssignment | None) -> ModelAssignment:
-    """With the code of an assignment before it that was for the same fingerprint."""
-    if not offered.code_left_out or before is None or before.code_left_out:
+def _completed(offered: ModelAssignment, known: ModelAssignment | None) -> ModelAssignment:
+    """With the code of an earlier one, which is for the same fingerprint."""
+    if not offered.code_left_out or known is None:
         return offered
-    if before.fingerprint != offered.fingerprint:
-        return offered
-    custom = {**offered.spec["custom"], "files": before.spec["custom"]["files"]}
+    custom = {**offered.spec["custom"], "files": known.spec["custom"]["files"]}
     update = {"spec": {**offered.spec, "custom": custom}, "code_left_out": False}
     return offered.model_copy(update=update)

@@ -44,6 +44,10 @@ class Copies:
         """Models of which there is a copy, in whatever state."""
         return {copy.model for copy in self._copies.values()}
 
+    def made(self) -> list[tuple[str, ModelAssignment]]:
+        """Of what the copies are made, by model."""
+        return [(copy.model, copy.wanted) for copy in self._copies.values()]
+
     @property
     def repositories(self) -> set[str]:
         """On hubs, those that copies were made from."""

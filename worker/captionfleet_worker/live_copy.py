@@ -118,7 +118,8 @@ class LiveCopy:
         self.code = code
         self.failures = failures
         self.state = CopyState.LOADING
-        self._wanted = wanted
+        self.wanted = wanted
+        """What it was told to be made of."""
         self._place = place
         self._since = time.monotonic()
         self._message: str | None = None
@@ -183,7 +184,7 @@ class LiveCopy:
     @property
     def repository(self) -> str | None:
         """OWNER/NAME of what it is made from, if that is on a hub."""
-        return hub_repository(self._wanted.spec)
+        return hub_repository(self.wanted.spec)
 
     @property
     def held_tokens(self) -> list[str]:
@@ -354,7 +355,7 @@ class LiveCopy:
 
     def _make_order(self) -> EngineOrder:
         try:
-            spec = ModelSpec.model_validate(self._wanted.spec)
+            spec = ModelSpec.model_validate(self.wanted.spec)
         except ValidationError as error:
             raise not_understood(error) from None
         place = self._place
