@@ -97,3 +97,32 @@ async def stream(api: Api, name: str, count: int = 20) -> dict[str, bytes]:
 
 def captioned(api: Api) -> list[ResultMessage]:
     return [each for each in api.results if each.outcome == Outcome.CAPTIONED]
+
+
+def coded(fingerprint: str, code: str | None) -> ModelAssignment:
+    """With its code, or as the operator says it where the code was heard."""
+    files = [{"path": "mine.py", "content": code}] if code else []
+    spec = {"custom": {"entrypoint": "mine:Mine", "files": files}}
+    return beside(fingerprint).model_copy(update={"spec": spec, "code_left_out": code is None})
+
+
+async def test_going_back_to_uploaded_code_that_still_serves_leaves_no_gap(
+    agent: Agent, operator: Operator, api: Api, workshop: Workshop
+) -> None:
+    await operator.assign({"m": coded("old", "class Old: ...")})
+    await eventually(lambda: operator.serves("m"))
+    workshop.may_load.clear()
+    await operator.assign({"m": coded("new", "class New: ...")})
+    await eventually(lambda: (c := operator.copy("m")) and c.beside)
+    operator.heartbeats.clear()
+    back = await operator.assign({"m": coded("old", None)})
+    await eventually(
+        lambda: (
+            operator.heartbeats
+            and operator.last.assignment == back
+            and (c := operator.copy("m"))
+            and not c.beside
+        )
+    )
+    assert all(beat.copies[0].fingerprint == "old" for beat in operator.heartbeats)
+    assert operator.serves("m") and [engine.alive for engine in workshop.engines] == [True]
