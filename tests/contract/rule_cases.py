@@ -92,6 +92,13 @@ CASES = [
         {"source": HUB},
     ),
     model(
+        "spec.source.huggingFace",
+        "source.huggingFace.revision names a commit, tag or branch: remove the .. or the leading"
+        " slash",
+        {"source": {"huggingFace": {"repo": "owner/name", "revision": "../../own"}}},
+        {"source": {"huggingFace": {"repo": "owner/name", "revision": "refs/pr/1"}}},
+    ),
+    model(
         "spec.source.volume",
         "source.volume.path must stay inside the claim: remove the .. from it",
         {"source": {"volume": {"claimName": "models", "path": "../other/blip"}}},

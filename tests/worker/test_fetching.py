@@ -66,6 +66,24 @@ def test_patterns_of_the_manifest_win(hub: FakeHub, errands: Errands) -> None:
     assert hub.fetched() == {f.name for f in BASIC.glob("*.json")} - {"training.json"}
 
 
+@pytest.mark.parametrize("revision", ["../../../own", "/own", "refs/../../own"])
+def test_a_revision_that_leads_out_of_the_cache_is_refused_before_anybody_is_asked(
+    revision: str, hub: FakeHub, errands: Errands
+) -> None:
+    said = refused(errands, revision=revision)
+    assert said.reason == "InvalidSpec" and "spec.source.huggingFace.revision" in said.message
+    assert hub.asked == []
+
+
+def test_a_hub_that_names_a_place_for_a_commit_writes_nowhere(
+    hub: FakeHub, errands: Errands, tmp_path: Path
+) -> None:
+    vars(hub.repos["toys/basic"])["commit"] = "../../../own"
+    said = refused(errands)
+    assert said.reason == "WrongContent" and "'../../../own', which is none" in said.message
+    assert not (tmp_path / "own").exists() and hub.fetched() == set()
+
+
 @pytest.mark.parametrize("revision", ["main", "commit"])
 def test_a_cached_model_is_found_without_the_hub(
     revision: str, hub: FakeHub, errands: Errands

@@ -24,6 +24,13 @@ Patterns = Annotated[list[ShortText], Field(max_length=32)]
 
 
 class HuggingFaceSource(Resource):
+    model_config = rules(
+        rule(
+            "!self.revision.matches('^/|(^|/)[.][.](/|$)')",
+            "source.huggingFace.revision names a commit, tag or branch: remove the .. or the"
+            " leading slash",
+        ),
+    )
     repo: Annotated[
         str,
         StringConstraints(

@@ -11,10 +11,12 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+from filelock import FileLock
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _PREFIX = "models--"
@@ -36,12 +38,15 @@ class Repository:
 
     def commit(self, revision: str) -> str | None:
         """The commit that a revision meant when it was looked up last."""
-        if _COMMIT.fullmatch(revision):
+        if is_commit(revision):
             return revision
-        try:
-            return (self.folder / "refs" / revision).read_text().strip() or None
-        except OSError:
+        if not stays_inside(revision):
             return None
+        try:
+            found = (self.folder / "refs" / revision).read_text().strip()
+        except (OSError, ValueError):
+            return None
+        return found if is_commit(found) else None
 
     def snapshot(self, commit: str) -> Path:
         return self.folder / "snapshots" / commit
@@ -99,6 +104,29 @@ class Repository:
         except FileNotFoundError:
             return
         shutil.rmtree(leaving, ignore_errors=True)
+
+
+def is_commit(named: str) -> bool:
+    """It names a commit, and so one folder of snapshots."""
+    return _COMMIT.fullmatch(named) is not None
+
+
+def stays_inside(named: str) -> bool:
+    """What others named leads to a place below the folder that it is put into."""
+    path = PurePosixPath(named)
+    return bool(path.parts) and not path.is_absolute() and not {"..", "\0"} & {*path.parts, *named}
+
+
+@contextmanager
+def to_ourselves(cache: Path) -> Iterator[None]:
+    """Nothing is removed from a shared cache while another worker begins to use it.
+
+    Raises OSError where the cache cannot be written to.
+    """
+    place = cache / OURS
+    place.mkdir(parents=True, exist_ok=True)
+    with FileLock(place / "lock"):
+        yield
 
 
 def length(file: Path) -> int | None:

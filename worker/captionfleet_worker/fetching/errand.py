@@ -2,13 +2,12 @@
 
 import glob
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import httpx2
-from filelock import FileLock
 from huggingface_hub import (
     HfApi,
     ResolvedRevision,
@@ -19,7 +18,13 @@ from huggingface_hub import (
 from huggingface_hub.errors import LocalEntryNotFoundError, RevisionResolutionError
 
 from captionfleet_worker.engine.protocol import LoadFailed
-from captionfleet_worker.fetching.cache import OURS, Repository, length
+from captionfleet_worker.fetching.cache import (
+    Repository,
+    is_commit,
+    length,
+    stays_inside,
+    to_ourselves,
+)
 from captionfleet_worker.fetching.download import Hub, fetch_file
 from captionfleet_worker.fetching.listing import File, asked_listing, cached_listing
 from captionfleet_worker.fetching.meter import Meter
@@ -31,6 +36,8 @@ from captionfleet_worker.fetching.trouble import (
     TROUBLE,
     Hurried,
     failure_of,
+    no_commit,
+    no_revision,
     not_cached,
     patiently,
     refuse_hurry,
@@ -67,10 +74,14 @@ class Errand:
             raise self._failure(error) from error
 
     def _run(self) -> Fetched:
+        if not stays_inside(self._order.source.revision):
+            raise no_revision(self._order.source)
         self._begin_use()
         self._telling.sentence(f"looking up {self._name}")
         revision = patiently(self._resolve, self._telling.sentence)
         commit = revision.resolved
+        if not is_commit(commit):
+            raise no_commit(self._order.source, self._endpoint, commit)
         if not self._is_here(commit):
             if self._offline:
                 raise not_cached(self._order.source, self._cache, self._lacking(commit))
@@ -80,7 +91,7 @@ class Errand:
     def _begin_use(self) -> None:
         """A cache that cannot be written to takes no mark; but then nobody removes anything."""
         if self._order.cache.owned:
-            with suppress(OSError), self._cache_to_ourselves():
+            with suppress(OSError), to_ourselves(self._cache):
                 Uses(self._cache, self._order.worker).begin(self._order.source.repo)
 
     def _resolve(self) -> ResolvedRevision:
@@ -145,7 +156,7 @@ class Errand:
         for file in wanted:
             if file not in missing:
                 meter.at(file.name, file.size)
-        with self._cache_to_ourselves():
+        with to_ourselves(self._cache) if self._order.cache.owned else nullcontext():
             make_room(self._order, self._cache, self._need(missing), self._telling.sentence)
         self._telling.measure(meter)
         self._fetch(missing, Hub(source, commit, self._endpoint, self._token), meter)
@@ -179,17 +190,6 @@ class Errand:
                 source.repo, revision=revision, cache_dir=self._cache, endpoint=self._endpoint,
                 token=self._token, allow_patterns=[glob.escape(name) for name in names],
             )  # fmt: skip
-
-    @contextmanager
-    def _cache_to_ourselves(self) -> Iterator[None]:
-        """Nothing is removed from a shared cache while another worker begins to use it."""
-        if not self._order.cache.owned:
-            yield
-            return
-        place = self._cache / OURS
-        place.mkdir(parents=True, exist_ok=True)
-        with FileLock(place / "lock"):
-            yield
 
     def _failure(self, error: Exception) -> LoadFailed:
         source = self._order.source

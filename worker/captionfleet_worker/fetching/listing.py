@@ -3,13 +3,14 @@
 import hashlib
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from huggingface_hub import HfApi, get_cached_repo_tree
 from huggingface_hub.errors import CachedRepoTreeNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
 from captionfleet_worker.engine.protocol import LoadFailed
+from captionfleet_worker.fetching.cache import stays_inside
 
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -50,8 +51,7 @@ def asked_listing(api: HfApi, repo: str, commit: str) -> list[File]:
 
 def _file(repo: str, entry: RepoFile) -> File:
     """A hub may be anybody's: what it names becomes a path here."""
-    path = PurePosixPath(entry.path)
-    if path.is_absolute() or ".." in path.parts or "\0" in entry.path:
+    if not stays_inside(entry.path):
         raise LoadFailed("WrongContent", f"{repo} names a file {entry.path!r}: it is not fetched")
     if entry.lfs and _SHA256.fullmatch(entry.lfs.sha256):
         return File(entry.path, entry.size, sha256=entry.lfs.sha256)

@@ -94,6 +94,23 @@ def not_cached(source: HuggingFaceSource, cache: Path, why: str) -> LoadFailed:
     )
 
 
+def no_revision(source: HuggingFaceSource) -> LoadFailed:
+    return LoadFailed(
+        "InvalidSpec",
+        f"{source.revision!r} can be no revision of {source.repo}: name a commit, tag or branch in "
+        "spec.source.huggingFace.revision",
+    )
+
+
+def no_commit(source: HuggingFaceSource, place: str, told: str) -> LoadFailed:
+    """What a hub names becomes a path here, and a hub may be anybody's."""
+    return LoadFailed(
+        "WrongContent",
+        f"{place} says that {source.repo} at {source.revision} is the commit {told[:60]!r}, which "
+        "is none: nothing is fetched; correct spec.source.huggingFace.endpoint",
+    )
+
+
 def cut_short(
     source: HuggingFaceSource, place: str, file: File, there: int, why: str
 ) -> LoadFailed:
