@@ -78,8 +78,12 @@ def place(
         worker="w1", names=names, link=link, meters=Meters(), device="cpu", threads=1,
         custom_infer=tmp_path, cache=None, rooms=tmp_path / "rooms", logs=tmp_path,
         start_engine=workshop.start, changed=lambda: None, supply=workshop.supply,
-        kept_sizes=kept_sizes,
+        kept_sizes=kept_sizes, free_bytes=_not_measured,
     )  # fmt: skip
+
+
+async def _not_measured() -> None:
+    """Stand-in engines take no memory."""
 
 
 @pytest.fixture

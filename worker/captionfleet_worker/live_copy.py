@@ -86,8 +86,8 @@ class Workplace:
     """Called when what heartbeats say, or what is to be done, has changed."""
     supply: Supply
     kept_sizes: KeptSizes
-    free_bytes: Callable[[], int | None] = lambda: None
-    """Memory that is left for copies; None while it is not measured."""
+    free_bytes: Callable[[], Awaitable[int | None]]
+    """Memory that is left for copies at this moment; None if nothing tells."""
     offline: bool = False
     """Nobody asks a hub."""
     device_name: str = ""
@@ -311,7 +311,7 @@ class LiveCopy:
     ) -> list[Answer]:
         answers = await engine.run(shots, options, begun)
         if self._learning:
-            self._learning.limit(engine.batch_limit)
+            self._learning.limit(options, engine.batch_limit)
         return answers
 
     async def restart(self) -> None:
@@ -347,7 +347,7 @@ class LiveCopy:
     async def _start_engine(self) -> None:
         order = self._order or self._make_order()
         self._order = await self._place.supply(order, self._tell_download)
-        check_fits(self.model, self._order.files, self._place.free_bytes())
+        check_fits(self.model, self._order.files, await self._place.free_bytes())
         self._engine = await self._place.start_engine(self._order, self._tell_progress)
         self._loaded = self._engine.loaded
         self._learning = self._learning or self._place.learning(self._loaded)
@@ -367,9 +367,9 @@ class LiveCopy:
         )  # fmt: skip
 
     async def _stop_engine(self) -> None:
-        engine, self._engine = self._engine, None
-        if engine:
-            await engine.stop()
+        if engine := self._engine:
+            await engine.stop()  # who is cancelled meanwhile leaves it to be stopped again
+            self._engine = None
 
     async def _fail(self, failure: LoadFailed) -> None:
         log.warning("copy failed", model=self.model, reason=failure.reason, why=failure.message)

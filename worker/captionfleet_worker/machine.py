@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from captionfleet_worker.cgroup import memory_total, memory_used, read_cgroup
+from captionfleet_worker.cgroup import Cgroup, memory_total, memory_used, read_cgroup
 from captionfleet_worker.device import Device, read_gpu
 from captionfleet_worker.metrics import Meters, Usage
 
@@ -21,8 +21,10 @@ class Machine:
         """Bytes that copies may use: of the GPU on a GPU worker, else of the cgroup or host."""
         self.memory_used = 0
 
-    def free_bytes(self) -> int | None:
-        """Of that memory, what nobody uses; None before the first measurement."""
+    async def free_bytes(self) -> int | None:
+        """Of that memory, what nobody uses at this moment: an engine may have just ended. None if
+        nothing tells."""
+        await self._measure_memory(read_cgroup())
         return self.memory_total - self.memory_used if self.memory_total else None
 
     async def measure(self, engines: Sequence[int]) -> None:
@@ -30,9 +32,13 @@ class Machine:
         cgroup = read_cgroup()
         now = time.monotonic()
         self._usage.sample(engines, memory_total(cgroup), now)
+        if self._device.kind == "CPU" or now - self._gpu_read_at >= _GPU_PERIOD_SECONDS:
+            await self._measure_memory(cgroup)
+
+    async def _measure_memory(self, cgroup: Cgroup) -> None:
         if self._device.kind == "CPU":
             self.memory_total, self.memory_used = memory_total(cgroup), memory_used(cgroup)
-        elif now - self._gpu_read_at >= _GPU_PERIOD_SECONDS:
-            self._gpu_read_at = now
-            if gpu := await read_gpu():
-                self.memory_total, self.memory_used = gpu.memory_total, gpu.memory_used
+            return
+        self._gpu_read_at = time.monotonic()
+        if gpu := await read_gpu():
+            self.memory_total, self.memory_used = gpu.memory_total, gpu.memory_used
