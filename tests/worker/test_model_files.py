@@ -12,8 +12,11 @@ from tests.worker.stand_ins import Operator, Workshop
 
 from captionfleet.messages import Download, FilesState, ModelAssignment, Wanted
 from captionfleet_worker.agent import Agent
+from captionfleet_worker.deleting import delete_files
 from captionfleet_worker.engine_process import EngineOrder, LoadFailed
 from captionfleet_worker.fetcher import Tell
+from captionfleet_worker.fetching.cache import to_ourselves
+from captionfleet_worker.fetching.uses import Uses
 from captionfleet_worker.settings import WorkerSettings
 
 HUB = {"source": {"huggingFace": {"repo": "owner/name"}}}
@@ -116,6 +119,28 @@ async def test_a_model_asked_to_be_absent_loses_its_copy_and_then_its_files(
     await eventually(lambda: operator.last.cached == [] and not operator.last.copies)
     assert not workshop.engines[0].alive
     assert not config.exists()
+
+
+async def test_what_a_cut_download_left_is_deleted_too(
+    agent: Agent, operator: Operator, cache: Path
+) -> None:
+    part = cache / "models--owner--name" / "blobs" / "1f3b.incomplete"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"half of the weights")
+    await operator.assign({"m": asked(Wanted.ABSENT)})
+    await eventually(lambda: not part.exists() and not operator.last.files)
+
+
+async def test_nobody_begins_to_use_files_while_they_are_deleted(cache: Path) -> None:
+    config, uses = put(cache), Uses(cache, "w1")
+    with to_ourselves(cache):
+        deleting = asyncio.create_task(delete_files(HUB, cache, uses, {}))
+        done, _ = await asyncio.wait({deleting}, timeout=0.3)
+        assert not done and config.exists()
+        Uses(cache, "w2").begin("owner/name")
+    with pytest.raises(LoadFailed, match="another worker with the same cache uses its files"):
+        await deleting
+    assert config.exists()
 
 
 async def test_files_that_another_copy_uses_are_not_deleted(

@@ -161,7 +161,7 @@ class Agent:
                     self._assignments.loaded(), self._code_of, self._assignments.most_loads
                 )
                 self._files.steer(
-                    self._assignments.asked_files(), self._has_files, self._copies.models
+                    self._assignments.asked_files(), self._files_here, self._copies.models
                 )
             await _set_or_timeout(self._to_steer, _PERIOD_SECONDS)
 
@@ -250,6 +250,11 @@ class Agent:
     def _has_files(self, each: ModelAssignment) -> bool:
         code_found = each.code_left_out or self._code_of(each) is not None
         return self._downloads.here(each, code_found=code_found)
+
+    def _files_here(self, asked: ModelAssignment) -> bool:
+        """Enough to load it; where nothing of it shall be here, also a part of a download."""
+        whole = self._has_files(asked)
+        return whole or (asked.state == Wanted.ABSENT and self._downloads.any_of(asked))
 
     def _wishes(self) -> Wishes:
         """Which downloads stay when room is short."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from captionfleet_worker.engine.protocol import LoadFailed
-from captionfleet_worker.fetching.cache import Repository
+from captionfleet_worker.fetching.cache import Repository, to_ourselves
 from captionfleet_worker.fetching.uses import Uses
 from captionfleet_worker.files_here import hub_repository
 
@@ -37,14 +37,15 @@ async def delete_files(
 
 
 def _delete(repository: Repository, uses: Uses) -> None:
-    if uses.used_by_others(repository):
-        raise LoadFailed(
-            "NotDeleted",
-            "another worker with the same cache uses its files: unload it there first",
-            retriable=True,
-        )
-    repository.remove()
-    uses.forget(repository)
+    with to_ourselves(repository.cache):
+        if uses.used_by_others(repository):
+            raise LoadFailed(
+                "NotDeleted",
+                "another worker with the same cache uses its files: unload it there first",
+                retriable=True,
+            )
+        repository.remove()
+        uses.forget(repository)
 
 
 def _refused(sentence: str) -> LoadFailed:

@@ -13,11 +13,11 @@ from captionfleet.messages import Disk, Download, ModelAssignment
 from captionfleet_worker.deleting import delete_files
 from captionfleet_worker.engine.protocol import EngineOrder
 from captionfleet_worker.fetcher import Fetcher, Fetching, Tell, Wishes
-from captionfleet_worker.fetching.cache import persons_cache
+from captionfleet_worker.fetching.cache import Repository, persons_cache
 from captionfleet_worker.fetching.order import CacheRules
 from captionfleet_worker.fetching.room import disk_of
 from captionfleet_worker.fetching.uses import Uses
-from captionfleet_worker.files_here import FilesHere
+from captionfleet_worker.files_here import FilesHere, hub_repository
 from captionfleet_worker.metrics import Meters
 from captionfleet_worker.settings import WorkerSettings
 
@@ -52,6 +52,11 @@ class Downloads:
     def here(self, model: ModelAssignment, *, code_found: bool) -> bool:
         """All files of the model are on this worker."""
         return self._here.all_of(model.fingerprint, model.spec, code_found)
+
+    def any_of(self, model: ModelAssignment) -> bool:
+        """Something of the model's repository is in the cache, if only what a cut download left."""
+        repo = hub_repository(model.spec)
+        return repo is not None and Repository(self._folder, repo).folder.exists()
 
     async def supply(self, order: EngineOrder, tell: Tell) -> EngineOrder:
         """See Fetching."""

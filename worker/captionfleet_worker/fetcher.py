@@ -149,6 +149,8 @@ async def _heard(child: asyncio.subprocess.Process, order: FetchOrder, tell: Tel
         child.stdin.write(order.to_line().encode())
         await child.stdin.drain()
     async for line in child.stdout:
+        if not line.endswith(b"\n"):
+            break  # it ended within a word
         said = hear(line)
         if isinstance(said, LoadFailed):
             raise said

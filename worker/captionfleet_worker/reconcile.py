@@ -134,6 +134,7 @@ class FilesFacts:
     wanted: Wanted
     """cached or absent."""
     here: bool
+    """All of them; where they shall be absent, any of them."""
     used: bool
     """A copy of the model is on this worker, in whatever state."""
     retry_at: float | None = None

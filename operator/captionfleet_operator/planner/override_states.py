@@ -90,15 +90,15 @@ def _loaded(
 def _files(model: ModelSeen, worker: WorkerSeen, wanted: Wanted) -> OverrideState:
     """What is told of the files of a model without a copy."""
     here, name = model.name in worker.heartbeat.cached, model.name
+    for each in worker.heartbeat.files:
+        if each.model == name and each.wanted == wanted:
+            message = how_far(each.message, each.download)
+            return OverrideState(message=message, refused=each.failed)
     if here == (wanted == Wanted.CACHED):
         told = (
             "its files are here, and it is kept from loading" if here else "nothing of it is here"
         )
         return OverrideState(message=told, done=True)
-    for each in worker.heartbeat.files:
-        if each.model == name and each.wanted == wanted:
-            message = how_far(each.message, each.download)
-            return OverrideState(message=message, refused=each.failed)
     begins = "fetch" if wanted == Wanted.CACHED else "delete"
     return OverrideState(message=f"about to {begins} its files")
 

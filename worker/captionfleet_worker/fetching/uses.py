@@ -7,6 +7,7 @@ comes or goes.
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from captionfleet_worker.fetching.cache import OURS, Repository, folder_name
@@ -45,8 +46,9 @@ class Uses:
         for mark in self._marks(repository.name).glob("*"):
             if mark.name == self._worker:
                 continue
-            if now - mark.stat().st_mtime < _VALID_SECONDS:
-                return True
+            with suppress(FileNotFoundError):  # it was taken back just now
+                if now - mark.stat().st_mtime < _VALID_SECONDS:
+                    return True
         return False
 
     def used_at(self, repository: Repository) -> float:
