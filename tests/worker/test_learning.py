@@ -26,9 +26,32 @@ def test_a_copy_goes_on_where_another_ended(tmp_path: Path) -> None:
 
 def test_memory_that_was_short_is_remembered(tmp_path: Path) -> None:
     kept = KeptSizes(tmp_path / "sizes.json")
-    grown(Learning(8, kept, ABOUT), {}).limit(4)
+    grown(Learning(8, kept, ABOUT), {}).limit({}, 4)
     again = Learning(8, kept, ABOUT)
     assert (again.allowed, again.size({}), again.prefetch) == (4, 4, 8)
+
+
+def test_memory_that_was_short_for_one_job_is_forgotten_with_the_copy(tmp_path: Path) -> None:
+    kept = KeptSizes(tmp_path / "sizes.json")
+    learning = grown(Learning(8, kept, ABOUT), {})
+    learning.limit({"num_beams": 16}, 2)
+    assert (learning.allowed, learning.size({}), learning.prefetch) == (2, 2, 4)
+    grown(learning, {})
+    again = Learning(8, kept, ABOUT)
+    assert (again.allowed, again.size({})) == (8, 8)
+
+
+def test_a_smaller_limit_of_the_manifest_binds_what_was_learned(tmp_path: Path) -> None:
+    kept = KeptSizes(tmp_path / "sizes.json")
+    grown(Learning(8, kept, ABOUT), {})
+    again = Learning(4, kept, ABOUT)
+    assert (again.allowed, again.size({}), again.prefetch) == (4, 4, 8)
+
+
+def test_a_disk_that_refuses_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "sizes.json").mkdir()
+    grown(Learning(8, KeptSizes(tmp_path / "sizes.json"), ABOUT), {})
+    assert [file.name for file in tmp_path.iterdir()] == ["sizes.json"]
 
 
 def test_other_options_are_learned_apart_and_not_kept(tmp_path: Path) -> None:

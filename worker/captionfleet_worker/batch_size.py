@@ -51,9 +51,9 @@ def shortened(known: Known, most: int, safe: int) -> Known:
 
 def next_size(known: Known, most: int) -> int:
     """Most pictures of the next batch."""
-    if (untried := _untried(known, most)) is not None:
-        return untried
-    return known.chosen or _best(known, most)
+    untried = _untried(known, most)
+    # What was chosen once may be more than the manifest allows today.
+    return untried if untried is not None else _settled(known, most)
 
 
 def prefetch(known: Known, most: int) -> int:
@@ -97,8 +97,11 @@ def _best(known: Known, most: int) -> int:
 
 
 def _chosen(known: Known, most: int) -> int | None:
-    if _untried(known, most) is not None:
-        return None
+    return None if _untried(known, most) is not None else _settled(known, most)
+
+
+def _settled(known: Known, most: int) -> int:
+    """Once the search has ended."""
     best, now = _best(known, most), known.chosen
     if now in ladder(allowed(known, most)) and known.rates[best] < _LEAD * known.rates[now]:
         return now

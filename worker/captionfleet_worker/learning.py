@@ -3,8 +3,9 @@
 What to conclude is decided in batch_size; this holds it, by options, and on disk.
 """
 
+import contextlib
 import json
-import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,13 +39,16 @@ class KeptSizes:
         kept = self._all()
         kept.pop(about, None)
         newest = [*kept.items(), (about, known)][-_MOST_KEPT:]
-        fresh = self.file.with_name(f".{self.file.name}.{os.getpid()}")
+        # Not by the process id, which is 1 in each container that shares the folder.
+        fresh = self.file.with_name(f".{self.file.name}.{secrets.token_hex(8)}")
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             fresh.write_bytes(_FILE.dump_json(dict(newest)))
             fresh.replace(self.file)
         except OSError as error:
             log.warning("batch sizes not kept", file=str(self.file), why=str(error))
+            with contextlib.suppress(OSError):
+                fresh.unlink(missing_ok=True)
 
     def _all(self) -> dict[str, Known]:
         try:
@@ -91,13 +95,21 @@ class Learning:
         if key == _DEFAULTS and after.chosen != before.chosen:
             self._kept.write(self._about, after)
 
-    def limit(self, safe: int) -> None:
-        """The engine found that memory allows no more than `safe` pictures."""
-        if safe < self.allowed:
-            log.warning("batches are smaller for want of memory", about=self._about, size=safe)
+    def limit(self, options: Mapping[str, Any], safe: int) -> None:
+        """The engine found, with these options, that memory allows no more than `safe` pictures.
+
+        That holds for all options, as the engine heeds it for all. It is kept for the next life
+        only if it was found with the model's own: 16 beams of one job say nothing about others.
+        """
+        if safe >= self.allowed:
+            return
+        log.warning("batches are smaller for want of memory", about=self._about, size=safe)
+        if _key(options) == _DEFAULTS:
             shorter = shortened(self._known[_DEFAULTS], self._most, safe)
             self._known[_DEFAULTS] = shorter
             self._kept.write(self._about, shorter)
+        else:
+            self._most = safe
 
     def _of(self, key: str) -> Known:
         """Options not met before begin with what is known of the model's own."""
