@@ -1,12 +1,14 @@
 """Engines from the fork-server: as good as a process of their own, there at once, gone with it."""
 
 import asyncio
+import errno
 import json
 import os
 import shutil
 import signal
+import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,9 @@ from tests.worker.engines import (
 from tests.worker.test_engine_process import runs
 from transformers import BlipConfig, BlipForConditionalGeneration
 
-from captionfleet_worker.engine_process import EngineDied, EngineProcess, Shot
+from captionfleet_worker import fork_server
+from captionfleet_worker.engine import forkserver
+from captionfleet_worker.engine_process import EngineDied, EngineProcess, LoadFailed, Shot
 from captionfleet_worker.fork_server import ForkServer, NoForkServer
 from captionfleet_worker.launching import Launcher
 from captionfleet_worker.memory_of import resident_memory
@@ -185,6 +189,58 @@ async def test_a_fork_server_that_cannot_start_is_told(tmp_path: Path) -> None:
     with pytest.raises(NoForkServer):
         await server.fork({"PYTHONHOME": "/nowhere"}, tmp_path, 0, 1)
     await server.stop()
+
+
+async def test_all_that_wait_for_a_fork_server_wait_for_the_same_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+
+    async def begin(environment: Mapping[str, str]) -> fork_server._Life:
+        begun.append("one")
+        return await begin_really(environment)
+
+    begin_really = fork_server._begin
+    monkeypatch.setattr(fork_server, "_begin", begin)
+    server = ForkServer()
+    broken = {"PYTHONHOME": "/nowhere"}
+    waiting = [server.fork(broken, tmp_path, 0, 1) for _ in range(3)]
+    ends = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(end) for end in ends] == [NoForkServer] * 3 and begun == ["one"]
+    await server.stop()
+
+
+def test_a_machine_without_room_for_another_process_keeps_its_engines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No limit of processes holds for root, so the refusal is made up."""
+
+    def refuse() -> int:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    agent, server = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with agent, server, Path(os.devnull).open() as file:
+        socket.send_fds(agent, [b"{}"], [file.fileno(), file.fileno()])
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        forkserver._fork_one(server)
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+        assert json.loads(agent.recv(1000))["say"] == "refused"
+
+
+async def test_who_asked_for_a_refused_process_is_told_what_to_do(
+    launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await launcher.warmth()
+    life = launcher._server._life
+    assert life
+    asked = asyncio.ensure_future(life.fork({}, tmp_path, 0, 1))
+    monkeypatch.setattr(socket, "send_fds", lambda *_: 0)
+    await eventually(lambda: life._asked)
+    life._take({"say": "refused", "why": "Resource temporarily unavailable"})
+    with pytest.raises(LoadFailed, match=r"another process \(Resource .*unload a model"):
+        await asked
+    assert launcher._server.warm
 
 
 async def test_an_unloaded_model_gives_its_memory_back(launcher: Launcher, tmp_path: Path) -> None:

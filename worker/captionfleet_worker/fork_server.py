@@ -53,6 +53,7 @@ class ForkServer:
 
     def __init__(self) -> None:
         self._life: _Life | None = None
+        self._one_at_a_time = asyncio.Lock()
 
     @property
     def warm(self) -> bool:
@@ -65,14 +66,15 @@ class ForkServer:
 
     async def warm_up(self, environment: Mapping[str, str]) -> None:
         """Start it unless it runs. `environment` is what libraries read when they are imported."""
-        if self._life is None or self._life.over:
-            self._life = await _begin(environment)
+        async with self._one_at_a_time:  # after its end all engines are started again at once
+            if self._life is None or self._life.over:
+                self._life = await _begin(environment)
 
     async def fork(
         self, environment: Mapping[str, str], room: Path, link: int, output: int
     ) -> ForkedEngine:
         """A new engine. `link` and `output` are files of its own to be. Raises NoForkServer, or
-        LoadFailed if the fork-server ended in between."""
+        LoadFailed if the fork-server ended in between or the machine allows no more processes."""
         await self.warm_up(environment)
         assert self._life
         return await self._life.fork(environment, room, link, output)
@@ -145,8 +147,18 @@ class _Life:
                     os.kill(engine.pid, signal.SIGKILL)
             else:
                 forked.set_result(engine)
+        elif said["say"] == "refused":
+            self._refuse(said["why"])
         elif said["pid"] in self._engines:
             self._engines.pop(said["pid"]).end(said["code"])
+
+    def _refuse(self, why: str) -> None:
+        forked = self._asked.popleft()
+        if not forked.done():
+            told = f"the worker cannot start another process ({why}): unload a model here, or raise"
+            forked.set_exception(
+                LoadFailed("EngineDied", f"{told} its limits of processes and memory", True)
+            )
 
     def _end(self) -> None:
         """The kernel has ended its engines too."""

@@ -3,7 +3,7 @@
 Started by an agent. It imports what every model needs once, uses no device and keeps one thread,
 so that each fork is as good as a process of its own, and there at once. It dies with its agent,
 and its engines with it. FD is a socket of packets: `{"do": "fork", ...}` with an engine's two
-files comes in, `warm`, `forked` and `ended` go out.
+files comes in, `warm`, `forked`, `refused` and `ended` go out.
 """
 
 import contextlib
@@ -16,8 +16,9 @@ import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from captionfleet_worker.dying import die_with
 from captionfleet_worker.engine.__main__ import be_engine
@@ -67,29 +68,36 @@ def _serve(link: socket.socket) -> None:
                     with contextlib.suppress(BlockingIOError):
                         woken.recv(4096)
                     _report_ends(link)
-                elif (pid := _fork_one(link)) is not None:
-                    _say(link, {"say": "forked", "pid": pid})
+                else:
+                    _fork_one(link)
 
 
-def _fork_one(link: socket.socket) -> int | None:
+def _fork_one(link: socket.socket) -> None:
     data, files, _, _ = socket.recv_fds(link, _MOST_BYTES, 2)
     if not data:
         os._exit(0)  # the agent is gone or wants no more; the kernel ends the engines
     asked = json.loads(data)
     parent = os.getpid()
-    pid = os.fork()
-    if pid:
-        for file in files:
-            os.close(file)
-        return pid
-    link.close()
+    try:
+        pid = os.fork()
+    except OSError as error:  # ending over it would end the engines that there are
+        _say(link, {"say": "refused", "why": error.strerror})
+    else:
+        if not pid:
+            link.close()
+            _be_engine(files, parent, asked)
+        _say(link, {"say": "forked", "pid": pid})
+    for file in files:
+        os.close(file)
+
+
+def _be_engine(files: Sequence[int], parent: int, asked: Mapping[str, Any]) -> NoReturn:
     engine_socket, output = files
     _settle(output, asked["environment"])
     be_engine(engine_socket, parent, Path(asked["room"]))
-    return None  # be_engine() never returns
 
 
-def _settle(output: int, environment: dict[str, str]) -> None:
+def _settle(output: int, environment: Mapping[str, str]) -> None:
     """Become a process of one's own: group, output, environment, chance."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
