@@ -21,7 +21,10 @@ export const WorkerModels = {
           <tr v-for="row in rows" :key="row.model">
             <td>
               <b>{{ row.model }}</b>
-              <div v-for="copy in row.copies"><span class="dot" :class="moods[copy.state]"></span>{{ stateWords(copy) }}</div>
+              <div v-for="copy in row.copies">
+                <span class="dot" :class="moods[copy.state]"></span>{{ stateWords(copy) }}
+                <DownloadBar v-if="copy.download" :of="copy.download" :name="row.model" />
+              </div>
               <div v-if="!row.copies.length" class="muted">{{ row.cached ? "not loaded; its files are here" : "not here" }}</div>
               <div v-if="row.asked" :class="row.asked.refused ? 'failure' : 'muted'" aria-live="polite">
                 <span class="badge">asked: {{ row.asked.state }}</span> {{ row.asked.message }}</div>
