@@ -186,6 +186,26 @@ def test_an_engine_sees_no_credentials_whatever_their_names(tmp_path: Path) -> N
     assert (seen["OMP_NUM_THREADS"], seen["OMP_WAIT_POLICY"]) == ("1", "PASSIVE")
 
 
+NOSY = """
+import os
+from captionfleet import CustomModel
+class Own(CustomModel):
+    def load(self): pass
+    def infer(self, image, prompt): return os.environ.get(prompt, "unseen")
+"""
+
+
+async def test_an_engine_that_is_tried_sees_the_variables_that_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAPTIONFLEET_ENGINE_ENV", "OTHER, MINE")
+    monkeypatch.setenv("MINE", "to see")
+    monkeypatch.setenv("YOURS", "not to see")
+    async with engine_of(order_for(custom_spec(tmp_path, NOSY), tmp_path)) as engine:
+        answers = await engine.run([Shot(plain(), "MINE"), Shot(plain(), "YOURS")], {})
+    assert [answer.text for answer in answers] == ["to see", "unseen"]
+
+
 def test_an_engine_never_asks_a_hub(tmp_path: Path) -> None:
     order = order_for(custom_spec(tmp_path, SLOW), tmp_path)
     assert engine_environment(order, {"HF_HUB_OFFLINE": "0"})["HF_HUB_OFFLINE"] == "1"

@@ -7,6 +7,7 @@ for it, and what does need it finds it warm the next time.
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -85,7 +86,8 @@ class Launcher:
 
 async def launch_alone(order: EngineOrder, room: Path, link: int, output: int) -> Child:
     """Without a fork-server: where there will be one engine only."""
-    return await _new_process(engine_environment(order, os.environ), room, link, output)
+    passed_on = variables_named(os.environ.get("CAPTIONFLEET_ENGINE_ENV", ""))
+    return await _new_process(engine_environment(order, os.environ, passed_on), room, link, output)
 
 
 async def _new_process(environment: Mapping[str, str], room: Path, link: int, output: int) -> Child:
@@ -96,6 +98,11 @@ async def _new_process(environment: Mapping[str, str], room: Path, link: int, ou
         pass_fds=(link,), start_new_session=True,
         env={**environment, **room_environment(room, environment)},
     )  # fmt: skip
+
+
+def variables_named(text: str) -> frozenset[str]:
+    """The names in a setting such as `A, B`."""
+    return frozenset(re.split(r"[, ]+", text)) - {""}
 
 
 def engine_environment(

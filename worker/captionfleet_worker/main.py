@@ -17,7 +17,7 @@ from captionfleet_worker.agent import Agent
 from captionfleet_worker.device import NoGPU, find_device
 from captionfleet_worker.engine_process import EngineOrder, EngineProcess
 from captionfleet_worker.engine_room import usable_home
-from captionfleet_worker.launching import Launcher
+from captionfleet_worker.launching import Launcher, variables_named
 from captionfleet_worker.live_copy import Progress, StartEngine
 from captionfleet_worker.settings import WorkerSettings
 
@@ -44,7 +44,7 @@ async def _work(settings: WorkerSettings) -> int:
     except NoGPU as error:
         print(error, file=sys.stderr)
         return 2
-    launcher = Launcher(settings.engine_variables)
+    launcher = Launcher(variables_named(settings.engine_env))
     agent = Agent(settings, device, _starter(launcher))
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):

@@ -108,10 +108,6 @@ class WorkerSettings(FleetSettings):
     )
 
     @property
-    def engine_variables(self) -> frozenset[str]:
-        return frozenset(re.split(r"[, ]+", self.engine_env))
-
-    @property
     def logs_folder(self) -> Path:
         return self.logs or self.data / "logs" / self.worker
 
