@@ -191,6 +191,17 @@ async def test_a_fork_server_that_cannot_start_is_told(tmp_path: Path) -> None:
     await server.stop()
 
 
+async def test_a_fork_server_that_hangs_while_it_starts_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fork_server, "_LONGEST_WARM_UP_SECONDS", 0.1)
+    (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(1000)")
+    server = ForkServer()
+    with pytest.raises(NoForkServer):
+        await server.fork({"PYTHONPATH": str(tmp_path)}, tmp_path, 0, 1)
+    await server.stop()
+
+
 async def test_all_that_wait_for_a_fork_server_wait_for_the_same_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

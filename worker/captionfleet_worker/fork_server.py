@@ -22,6 +22,8 @@ from captionfleet_worker.engine.protocol import LoadFailed
 log = structlog.get_logger()
 
 _MOST_BYTES = 1 << 16
+_LONGEST_WARM_UP_SECONDS = 300.0
+"""A disk that hangs would have every model wait for ever."""
 
 
 class NoForkServer(Exception):
@@ -101,7 +103,9 @@ class _Life:
         self._link = link
         self._asked: deque[asyncio.Future[ForkedEngine]] = deque()
         self._engines: dict[int, ForkedEngine] = {}
-        asyncio.get_running_loop().add_reader(link.fileno(), self._hear)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(link.fileno(), self._hear)
+        self._too_long = loop.call_later(_LONGEST_WARM_UP_SECONDS, self._kill)
 
     async def fork(
         self, environment: Mapping[str, str], room: Path, link: int, output: int
@@ -119,10 +123,13 @@ class _Life:
         return await forked
 
     async def stop(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
+        self._kill()
         await self.process.wait()
         self._end()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
 
     def _hear(self) -> None:
         try:
@@ -138,6 +145,7 @@ class _Life:
 
     def _take(self, said: dict[str, Any]) -> None:
         if said["say"] == "warm":
+            self._too_long.cancel()
             self.warm.set_result(None)
         elif said["say"] == "forked":
             engine = self._engines[said["pid"]] = ForkedEngine(said["pid"])
@@ -165,6 +173,7 @@ class _Life:
         if self.over:
             return
         self.over = True
+        self._too_long.cancel()
         asyncio.get_running_loop().remove_reader(self._link.fileno())
         self._link.close()
         if not self.warm.done():
