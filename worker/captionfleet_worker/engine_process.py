@@ -368,7 +368,11 @@ async def _spawn_in(
     room: Path, order: EngineOrder, log: EngineLog, launch: Launch
 ) -> EngineProcess:
     ours, theirs = socket.socketpair()
-    with theirs, log.opened() as output:
-        process = await launch(order, room, theirs.fileno(), output)
-    reader, writer = await asyncio.open_unix_connection(sock=ours)
+    try:
+        with theirs, log.opened() as output:
+            process = await launch(order, room, theirs.fileno(), output)
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
+    except BaseException:
+        ours.close()  # which ends the engine, if there is one
+        raise
     return EngineProcess(order, process, reader, writer, room, log)
