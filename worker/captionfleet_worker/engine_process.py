@@ -137,14 +137,14 @@ class EngineProcess:
     ) -> "EngineProcess":
         """Launch an engine, load the model, smoke-test it. Raises LoadFailed; leaves no process.
 
-        `progress(phase, sentence)` is called with phase "downloading" or "loading". Loading and
-        smoke test are bounded by spec.acceptance.timeoutSeconds, which a download does not use up.
+        `progress("loading", sentence)` is called on the way. Loading and smoke test are bounded by
+        spec.acceptance.timeoutSeconds.
         """
         progress("loading", "starting the engine")
-        clock = _LoadClock()
+        begun = time.monotonic()
         engine = await _spawn(order, launch)
         try:
-            engine.loaded = await engine._load(progress, clock)
+            engine.loaded = await engine._load(progress, begun)
         except BaseException:
             await engine._kill()
             raise
@@ -199,20 +199,19 @@ class EngineProcess:
         if self._listening:
             await asyncio.wait({self._listening})
 
-    async def _load(self, progress: Callable[[str, str], None], clock: "_LoadClock") -> Loaded:
+    async def _load(self, progress: Callable[[str, str], None], begun: float) -> Loaded:
         limit = self._order.spec.acceptance.timeout_seconds
         try:
             await self._send({"do": "load", **self._order.to_header()})
             while True:
-                async with asyncio.timeout(clock.left(limit)):
+                async with asyncio.timeout(begun + limit - time.monotonic()):
                     said, _ = await read_frame(self._reader)
                 if said["say"] == "progress":
-                    clock.enter(said["phase"])
                     progress(said["phase"], said["sentence"])
                 elif said["say"] == "failed":
                     raise LoadFailed(said["reason"], said["message"], said["retriable"])
                 else:
-                    return self._loaded(said, clock.spent())
+                    return self._loaded(said, time.monotonic() - begun)
         except TimeoutError:
             place = await self._place()
             raise LoadFailed(
@@ -323,26 +322,6 @@ class EngineProcess:
 
 def _was_in(place: str | None) -> str:
     return f": it was in {place}" if place else ""
-
-
-class _LoadClock:
-    """Seconds of loading: stands still while files are downloaded."""
-
-    def __init__(self) -> None:
-        self._since: float | None = time.monotonic()
-        self._before = 0.0
-
-    def enter(self, phase: str) -> None:
-        self._before = self.spent()
-        self._since = None if phase == "downloading" else time.monotonic()
-
-    def spent(self) -> float:
-        running = 0.0 if self._since is None else time.monotonic() - self._since
-        return self._before + running
-
-    def left(self, limit: float) -> float | None:
-        """Seconds left; None while the clock stands still."""
-        return None if self._since is None else limit - self.spent()
 
 
 async def _spawn(order: EngineOrder, launch: Launch) -> EngineProcess:
