@@ -1,6 +1,7 @@
 """Starts `captionfleet up` for a benchmark, quietly, and finds its processes."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -36,13 +37,21 @@ class RunningFleet:
 
 
 @contextmanager
-def running_fleet(folder: Path, manifests: str) -> Iterator[RunningFleet]:
-    """`captionfleet up` on a new folder with its own RabbitMQ."""
-    folder.mkdir()
+def running_fleet(
+    folder: Path, manifests: str, *, broker: str | None = None, code: str | None = None
+) -> Iterator[RunningFleet]:
+    """`captionfleet up` on a new folder, with its own RabbitMQ unless there is a `broker`.
+
+    `code` becomes custom_infer/noop.py.
+    """
+    (folder / "custom_infer").mkdir(parents=True)
     (folder / "fleet.yaml").write_text(manifests)
+    if code:
+        (folder / "custom_infer" / "noop.py").write_text(code)
+    environment = os.environ | ({"RABBITMQ_URL": broker} if broker else {})
     process = subprocess.Popen(
         [sys.executable, "-m", "captionfleet_cli", "up", str(folder), "--port", "0"],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
     )  # fmt: skip
     try:
         assert process.stdout

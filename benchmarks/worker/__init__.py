@@ -1,0 +1,1 @@
+"""What bench_worker measures: one file per metric, and the stage that they share."""

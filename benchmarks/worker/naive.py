@@ -1,0 +1,66 @@
+"""Side B of M3: benchmarks/naive_worker.py, fed by the same RabbitMQ."""
+
+import asyncio
+import base64
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractQueue
+
+from captionfleet.ids import new_nonce
+
+_PROGRAM = Path(__file__).parent.parent / "naive_worker.py"
+
+
+@dataclass(frozen=True)
+class NaiveWorker:
+    channel: AbstractChannel
+    name: str
+    replies: AbstractQueue
+
+    async def run(self, pictures: Sequence[bytes]) -> tuple[float, list[str]]:
+        """Seconds and captions."""
+        captions: dict[int, str] = {}
+        began = time.perf_counter()
+        for number, picture in enumerate(pictures):
+            asked = {"id": number, "image": base64.b64encode(picture).decode()}
+            body = aio_pika.Message(json.dumps(asked).encode())
+            await self.channel.default_exchange.publish(body, self.name)
+        async with self.replies.iterator() as messages:
+            async for message in messages:
+                said = json.loads(message.body)
+                captions[said["id"]] = said["caption"]
+                await message.ack()
+                if len(captions) == len(pictures):
+                    break
+        return time.perf_counter() - began, [captions[i] for i in range(len(pictures))]
+
+
+@asynccontextmanager
+async def naive_worker(url: str, weights: Path, new_tokens: int) -> AsyncIterator[NaiveWorker]:
+    name = f"naive-{new_nonce()}"
+    connection = await aio_pika.connect(url)
+    channel = await connection.channel()
+    await channel.declare_queue(name, durable=True)
+    replies = await channel.declare_queue(f"{name}.replies", durable=True)
+    usual = {key: value for key, value in os.environ.items() if not key.startswith("OMP_")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(_PROGRAM), url, name, str(weights), str(new_tokens),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env=usual,
+    )  # fmt: skip
+    assert process.stdout
+    try:
+        if await process.stdout.readline() != b"ready\n":
+            raise RuntimeError("the naive worker did not start")
+        yield NaiveWorker(channel, name, replies)
+    finally:
+        process.kill()
+        await process.wait()
+        await connection.close()

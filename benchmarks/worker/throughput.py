@@ -1,0 +1,106 @@
+"""M1, M3 and M5: pictures per second of a worker on a full queue, against four others.
+
+M1 the best plain loop, M3 the naive worker (also with int8 on our side), M5 the same engine fed
+without a broker. All sides have the same weights, tokens and threads, run in turn, and must write
+the same captions; int8 may differ, and tells how often it does.
+"""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from benchmarks.bench_throughput import OfflineLoop, write_pictures
+from benchmarks.offline_loop import digest
+from benchmarks.worker import in_process
+from benchmarks.worker.figures import faster, load, read
+from benchmarks.worker.naive import NaiveWorker, naive_worker
+from benchmarks.worker.setting import Setting, spec_for
+from benchmarks.worker.stage import Stage, staged
+
+from captionfleet_worker.engine_process import EngineProcess
+
+
+async def measure(setting: Setting, broker: str) -> list[dict[str, object]]:
+    async with AsyncExitStack() as stack:
+        stage = await stack.enter_async_context(
+            staged(broker, setting.work / "worker", setting.threads)
+        )
+        await stage.load("measured", spec_for(setting))
+        await stage.load("int8", spec_for(setting, quantization="int8"))
+        naive = await stack.enter_async_context(
+            naive_worker(broker, setting.weights, setting.tokens)
+        )
+        plain = await asyncio.to_thread(OfflineLoop, setting.weights, setting.threads)
+        stack.callback(plain.close)
+        order = in_process.order_for(spec_for(setting), setting.work, setting.threads)
+        engine = await EngineProcess.start(order, lambda *_: None)
+        stack.push_async_callback(engine.stop)
+        return await _in_turn(setting, _Sides(stage, naive, plain, engine))
+
+
+class _Sides:
+    """All of them, warm."""
+
+    def __init__(
+        self, stage: Stage, naive: NaiveWorker, plain: OfflineLoop, engine: EngineProcess
+    ) -> None:
+        self.stage, self.naive, self.plain, self.engine = stage, naive, plain, engine
+        self.seconds: dict[str, list[float]] = {
+            name: [] for name in ("plain", "worker", "naive", "int8", "fed")
+        }
+        self.differing = 0
+
+    async def round(self, folder: Path, setting: Setting, batch: int) -> None:
+        """Each side once over the same pictures. Raises RuntimeError if captions differ."""
+        pictures = read(folder)
+        plain, said = await asyncio.to_thread(self.plain.run, folder, batch, setting.tokens)
+        worker, captions = await self.stage.saturated("measured", pictures)
+        naive, naive_captions = await self.naive.run(pictures)
+        size = self.stage.batch_size("measured") or 1
+        fed, fed_captions = await in_process.saturated(self.engine, pictures, size)
+        int8, int8_captions = await self.stage.saturated("int8", pictures)
+        if not (digest(captions) == digest(fed_captions) == digest(naive_captions) == said):
+            raise RuntimeError("the captions differ")
+        self.differing += sum(a != b for a, b in zip(captions, int8_captions, strict=True))
+        found = {"plain": plain, "worker": worker, "naive": naive, "int8": int8, "fed": fed}
+        for name, seconds in found.items():
+            self.seconds[name].append(seconds)
+
+
+async def _in_turn(setting: Setting, sides: _Sides) -> list[dict[str, object]]:
+    warm = write_pictures(setting.work / "warm", setting.pictures, 0, setting.size)
+    best = await asyncio.to_thread(best_batch, sides.plain, warm, setting)
+    await sides.stage.learned(["measured", "int8"], read(warm))
+    await sides.naive.run(read(warm)[:2])
+    loads = []
+    for turn in range(1, setting.rounds + 1):
+        folder = write_pictures(
+            setting.work / f"round-{turn}", setting.pictures, turn, setting.size
+        )
+        await sides.round(folder, setting, best)
+        loads.append(load())
+    about = {
+        "model": setting.model, "pictures": setting.pictures, "threads": setting.threads,
+        "plain_batch": best, "learned_batch": sides.stage.batch_size("measured"), "load": loads,
+    }  # fmt: skip
+    return [about | line for line in _lines(setting, sides)]
+
+
+def best_batch(plain: OfflineLoop, pictures: Path, setting: Setting) -> int:
+    """With which the plain loop is fastest. The first run of all is not counted."""
+    plain.seconds(pictures, setting.sizes[-1], setting.tokens)
+    return min(setting.sizes, key=lambda size: plain.seconds(pictures, size, setting.tokens))
+
+
+def _lines(setting: Setting, sides: _Sides) -> list[dict[str, object]]:
+    seconds, target = sides.seconds, setting.targets
+    share = sides.differing / (setting.pictures * setting.rounds)
+    told: dict[str, object] = {"captions_that_differ": round(share, 3)}
+    return [
+        faster("M1 worker / best plain loop", seconds["plain"], seconds["worker"], target["m1"]),
+        faster("M3 worker / naive worker", seconds["naive"], seconds["worker"], target["m3"]),
+        faster("M3 worker with int8 / naive worker", seconds["naive"], seconds["int8"],
+               target["m3_int8"]) | told,
+        faster("M5 through RabbitMQ / from a queue in process", seconds["fed"], seconds["worker"],
+               target["m5"]),
+    ]  # fmt: skip
