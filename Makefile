@@ -1,6 +1,6 @@
 # What people and CI share. `make help` lists the verbs.
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo test lint bench crds kind images screenshots described clean
+.PHONY: help install lock demo test lint bench crds kind images screenshots described soak clean
 
 PYTHON := .venv/bin/python
 TIER ?= all
@@ -22,6 +22,9 @@ lint: install ## Check format, style, types and who imports whom
 
 bench: install ## Run the benchmarks; each prints one JSON line
 	@scripts/bench
+
+soak: install ## Send 20,000 pictures through a fleet; memory must stay as it is
+	@$(PYTHON) -m benchmarks.soak
 
 crds: install ## Write crds/*.yaml, their copies in charts/ and the pages of docs/ from the types
 	@$(PYTHON) -m captionfleet.resources.crd crds && $(PYTHON) scripts/reference.py docs
