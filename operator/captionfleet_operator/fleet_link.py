@@ -29,6 +29,9 @@ log = structlog.get_logger()
 HEARTBEAT_SECONDS = 2.0
 _TROUBLE_SECONDS = 10.0
 """A broker that is away for less, for example to restart, is no news."""
+_API_PATIENCE_SECONDS = 30.0
+"""How long a new operator waits for a first api, which may be starting too, before it acts alone:
+without its word, what a person asked to be kept away would be loaded."""
 
 
 class FleetLink:
@@ -57,10 +60,12 @@ class FleetLink:
 
     @property
     def settled(self) -> bool:
-        """Connected for long enough to know what is not heard."""
+        """Connected for long enough to know what is not heard: what people ask of workers, too."""
         if self._link.session is None or self._connected_at is None:
             return False
-        return self._hearing.clock() - self._connected_at >= self._listening_seconds
+        least = 0.0 if self._hearing.knows_demand else _API_PATIENCE_SECONDS
+        listened = self._hearing.clock() - self._connected_at
+        return listened >= max(self._listening_seconds, least)
 
     @property
     def trouble(self) -> str:

@@ -98,6 +98,11 @@ class Hearing:
     def _age(self, at: float) -> float:
         return self.clock() - at
 
+    @property
+    def knows_demand(self) -> bool:
+        """Some api has spoken, however long ago."""
+        return bool(self._demands)
+
     def demand_is_fresh(self) -> bool:
         """Every known api spoke lately, and there is one."""
         self._forget_backends()

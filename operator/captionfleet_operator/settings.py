@@ -18,7 +18,8 @@ class OperatorSettings(FleetSettings):
         6.0,
         gt=0,
         description="Seconds to listen after every (re)connect before anything is scaled, "
-        "assigned or rewritten: three heartbeat periods.",
+        "assigned or rewritten: three heartbeat periods. A new operator that has heard no api "
+        "listens for up to 30 s.",
     )
 
     worker_image: str = Field(
