@@ -22,6 +22,8 @@ from benchmarks.worker import latency, photos, start, throughput, wire
 from benchmarks.worker.setting import Setting
 from benchmarks.worker.stage import broker
 
+from captionfleet.logs import configure_logging
+
 Measure = Callable[[Setting, str], Awaitable[list[dict[str, object]]]]
 PARTS: dict[str, tuple[set[str], Measure]] = {
     "throughput": ({"m1", "m3", "m5"}, throughput.measure),
@@ -63,6 +65,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--pictures", type=int, default=0, help="per round; 8, or 64 tiny ones")
     arguments = parser.parse_args()
+    configure_logging("benchmark", "warning")
     with tempfile.TemporaryDirectory() as work:
         asyncio.run(measure(arguments, Path(work)))
 

@@ -1,0 +1,1 @@
+"""What bench_gpu needs: checkpoints of real sizes, and the plain loop over any of them."""
