@@ -110,7 +110,8 @@ async def test_a_new_model_tries_larger_and_larger_batches_and_keeps_the_best(
     copy = await opened(LiveCopy("m", wanted(), None, place), link)
     workshop.gate.clear()
     await desk.send(*[b"cat"] * 60)
-    while not (chosen := kept_sizes.read(about("revision-1", "cpu", 1)).chosen):
+    what = about("revision-1", "cpu", 1)
+    while not kept_sizes.read(what).chosen:
         await eventually(lambda: len(workshop.handed_over) == len(workshop.batches) + 1)
         begun = len(workshop.handed_over)
         workshop.gate.set()
@@ -119,7 +120,8 @@ async def test_a_new_model_tries_larger_and_larger_batches_and_keeps_the_best(
     workshop.gate.set()
     await said(desk, 60)
     assert workshop.handed_over[:2] == [1, 1] and set(copy.view().rates) >= {1, 2, 4}
-    assert copy.view().batch_size == chosen
+    # On a busy machine rates swing, and another size may have replaced the first one.
+    assert copy.view().batch_size == kept_sizes.read(what).chosen
     await copy.unload()
 
 
