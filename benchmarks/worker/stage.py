@@ -79,7 +79,8 @@ class Stage:
         for model in models:
             before = self._settled()
             while self._settled() == before:
-                await self.send(model, pictures)
+                # Enough for a full batch of any size to run right behind another: only such count.
+                await self.send(model, [*pictures, *pictures, *pictures])
                 await self.all_came()
 
     def batch_size(self, model: str) -> int | None:
