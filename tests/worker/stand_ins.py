@@ -81,7 +81,9 @@ class StandInEngine:
         if SLOW in pictures:
             self.alive = False
             raise EngineTimeout("too long")
-        return [Answer(f"a {each.decode()}", "stop", 3, None, None) for each in pictures]
+        return [
+            Answer(f"a {each.decode()}", "stop", 3, None, None, seconds=0.01) for each in pictures
+        ]
 
     def memory_bytes(self) -> int:
         return 1000

@@ -297,11 +297,10 @@ class ModelConsumer:
         finally:
             if self._running is batch:  # else the device is at the next one already
                 self._running = []
-        now = time.monotonic()
-        seconds = (now - max(flight.since, self._landed_at)) / len(batch)
+        seconds = answers[0].seconds or 0.0
         if flight.full and flight.since < self._landed_at:
             self._captioner.note_rate(batch[0].task.options, len(batch), 1 / max(seconds, 1e-6))
-        self._landed_at = now
+        self._landed_at = time.monotonic()
         self._measure(len(batch), seconds)
         for held, answer in zip(batch, answers, strict=True):
             self._meters.tokens.labels(self._model).inc(answer.tokens or 0)

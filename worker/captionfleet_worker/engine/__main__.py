@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,8 +33,8 @@ from captionfleet_worker.engine.protocol import (
 from captionfleet_worker.memory_of import resident_memory
 
 Frames = SimpleQueue[tuple[Header, bytes]]
-Line = Queue[tuple[int, Batch] | None]
-"""Prepared batches by the number of their run; None at the end."""
+Line = Queue[tuple[int, float, Batch] | None]
+"""Prepared batches, with the number of their run and when it came; None at the end."""
 
 
 def main() -> None:
@@ -118,22 +119,28 @@ def _serve(ready: Ready, frames: Frames, stream: BinaryIO) -> None:
     # One batch ahead: more would only wait, and take memory.
     line: Line = Queue(maxsize=1)
     threading.Thread(target=_prepare, args=(ready, frames, line), daemon=True).start()
+    ended = 0.0
     while batch := line.get():
-        run, prepared = batch
+        run, came, prepared = batch
         _say(stream, {"say": "begun", "run": run})
         answers = ready.answering.finish(prepared)
+        # Measured here: a busy agent may hear of two batches at once.
+        before, ended = ended, time.monotonic()
+        share = (ended - max(came, before)) / len(answers)
+        headers = [{**each.to_header(), "seconds": share} for each in answers]
         _say(stream, {"say": "answers", "run": run, "device_memory": _device_memory(),
-                      "batch_limit": ready.answering.max_batch_size,
-                      "answers": [answer.to_header() for answer in answers]})  # fmt: skip
+                      "batch_limit": ready.answering.max_batch_size, "answers": headers,
+                      })  # fmt: skip
 
 
 def _prepare(ready: Ready, frames: Frames, line: Line) -> None:
     with _or_end():
         while (frame := frames.get())[0]["do"] != "stop":
             header, body = frame
+            came = time.monotonic()
             pictures = cut(body, header["sizes"])
             shots = [Shot(p, prompt) for p, prompt in zip(pictures, header["prompts"], strict=True)]
-            line.put((header["run"], ready.answering.prepare(shots, header["options"])))
+            line.put((header["run"], came, ready.answering.prepare(shots, header["options"])))
         line.put(None)
 
 

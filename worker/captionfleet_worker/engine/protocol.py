@@ -79,6 +79,8 @@ class Answer:
     tokens: int | None
     error_code: str | None
     error_message: str | None
+    seconds: float | None = None
+    """Its share of the time that its batch took, by the engine's own clock."""
 
     @classmethod
     def failed(cls, code: str, message: str) -> "Answer":
