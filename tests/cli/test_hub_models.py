@@ -116,7 +116,7 @@ async def test_a_persons_word_outlives_the_processes_that_heard_it(pinned: None,
     for name in ("captionfleet_api", "captionfleet_operator"):
         program = await up.program(name)
         program.kill()
-        await eventually(lambda program=program: not program.is_running(), what=f"{name} ends")
+        await asyncio.to_thread(program.wait, 30)
     operator = await up.program("captionfleet_operator")
     job = await eventually(lambda: submitted(up), seconds=60, what="an api that answers")
     await eventually(lambda: is_kept_away(up, job), seconds=60, what="the new operator's word")
