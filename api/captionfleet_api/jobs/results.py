@@ -72,6 +72,7 @@ class Results:
         self._changes = changes
         self._waiting: asyncio.Queue[Answer] = asyncio.Queue()
         self._batch: list[Answer] = []
+        self._idle_since = 0.0
         self._taken = 0
         self._written = 0
         self._progress = asyncio.Condition()
@@ -87,7 +88,7 @@ class Results:
             await self._progress.wait_for(lambda: self._written >= taken)
 
     async def write_some(self) -> None:
-        """Gather what comes in 20 ms, at most 100; write it, commit, ack. Repeats after errors."""
+        """Take what is there, at most 100; write it, commit, ack. Repeats after errors."""
         if not self._batch:
             self._batch = await self._gather()
         await finish(self._write_and_ack(self._batch))
@@ -95,10 +96,14 @@ class Results:
             self._written += len(self._batch)
             self._progress.notify_all()
         self._batch = []
+        self._idle_since = time.monotonic()
 
     async def _gather(self) -> list[Answer]:
+        """In a stream of results, what comes in 20 ms. A single one, for which somebody may be
+        waiting, is written at once."""
         batch = [await self._waiting.get()]
-        if self._waiting.qsize() < _WRITTEN_AT_ONCE:
+        streaming = time.monotonic() - self._idle_since < _GATHER_SECONDS
+        if streaming and self._waiting.qsize() < _WRITTEN_AT_ONCE:
             await asyncio.sleep(_GATHER_SECONDS)
         while not self._waiting.empty() and len(batch) < _WRITTEN_AT_ONCE:
             batch.append(self._waiting.get_nowait())
