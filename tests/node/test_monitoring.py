@@ -64,7 +64,8 @@ async def test_an_upgrade_has_the_operators_backlog_scraped_too(
     installed.helm("upgrade", RELEASE, str(CHART), "--reuse-values", "--wait", "--timeout", "3m")
 
     query = 'captionfleet_pool_backlog_seconds{pool="cpu"}'
-    await eventually(lambda: ask(prometheus, query), seconds=120, what="the operator's backlog")
+    # A pod sees a changed Secret after up to 90 s, and then is the first scrape awaited.
+    await eventually(lambda: ask(prometheus, query), seconds=240, what="the operator's backlog")
 
 
 def ask(address: str, query: str) -> list[Document]:
