@@ -7,7 +7,7 @@ import asyncio
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -79,7 +79,7 @@ class Answer:
     tokens: int | None
     error_code: str | None
     error_message: str | None
-    seconds: float | None = None
+    seconds: float | None = field(default=None, compare=False)
     """Its share of the time that its batch took, by the engine's own clock."""
 
     @classmethod
