@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from captionfleet.resources import ModelSpec
+from captionfleet.sizes import weight_bytes
 
 _LOOK_AGAIN_SECONDS = 60.0
 
@@ -24,15 +25,3 @@ class Weights:
             size = weight_bytes(Path(path))
             self._known[path] = (time.monotonic(), size)
         return size
-
-
-def weight_bytes(folder: Path) -> int | None:
-    """Total of folder/*.safetensors, else of folder/*.bin; None if there is neither."""
-    for pattern in ("*.safetensors", "*.bin"):
-        try:
-            sizes = [file.stat().st_size for file in folder.glob(pattern)]
-        except OSError:
-            return None
-        if sizes:
-            return sum(sizes)
-    return None

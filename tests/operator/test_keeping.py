@@ -14,9 +14,10 @@ from captionfleet.broker.names import Names
 from captionfleet.catalog import FolderCatalog
 from captionfleet.resources import ModelPhase, ModelStatus
 from captionfleet.resources.model import ModelSpec, Source, VolumeSource
+from captionfleet.sizes import weight_bytes
 from captionfleet_operator.queues import ModelQueues
 from captionfleet_operator.statuses import StaleStatuses, StatusWriter
-from captionfleet_operator.weights import Weights, weight_bytes
+from captionfleet_operator.weights import Weights
 
 NOW = 1_800_000_000.0
 

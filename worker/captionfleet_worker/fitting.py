@@ -5,6 +5,7 @@ The planner asks earlier and better, but for files that nobody had seen before i
 
 from pathlib import Path
 
+from captionfleet.sizes import gigabytes, weight_bytes
 from captionfleet_worker.engine.protocol import LoadFailed
 
 
@@ -15,24 +16,8 @@ def check_fits(model: str, files: Path | None, free_bytes: int | None) -> None:
         return
     raise LoadFailed(
         "InsufficientMemory",
-        f"{model} was not tried: its weights alone take {_gigabytes(weights)}, and "
-        f"{_gigabytes(max(free_bytes, 0))} are free on this worker: unload another model here, or "
+        f"{model} was not tried: its weights alone take {gigabytes(weights)}, and "
+        f"{gigabytes(free_bytes)} are free on this worker: unload another model here, or "
         "give its pool more memory",
         retriable=True,
     )
-
-
-def weight_bytes(folder: Path) -> int | None:
-    """Total of folder/*.safetensors, else of folder/*.bin; None if there is neither."""
-    for pattern in ("*.safetensors", "*.bin"):
-        try:
-            sizes = [file.stat().st_size for file in folder.glob(pattern)]
-        except OSError:
-            return None
-        if sizes:
-            return sum(sizes)
-    return None
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 10**9 else f"{size / 1e6:.0f} MB"

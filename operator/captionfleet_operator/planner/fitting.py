@@ -93,8 +93,3 @@ def estimated_bytes(model: ModelSeen) -> int | None:
     if model.weight_bytes is None:
         return None
     return int(model.weight_bytes * _WEIGHTS_FACTOR) + _ENGINE_BYTES
-
-
-def gigabytes(size: int) -> str:
-    """For people: 1.2 GB, or 340 MB below one."""
-    return f"{size / 1e9:.1f} GB" if size >= 10**9 else f"{max(size, 0) / 1e6:.0f} MB"

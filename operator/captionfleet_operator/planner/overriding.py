@@ -7,8 +7,8 @@ copies younger than their minimum residency. They bring no worker and hold none.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from captionfleet.sizes import gigabytes
 from captionfleet_operator.planner.eviction import evict, make_room, yielding_proof
-from captionfleet_operator.planner.fitting import gigabytes
 from captionfleet_operator.planner.goals import Goal
 from captionfleet_operator.planner.rooms import Books, Room
 from captionfleet_operator.planner.seen import ModelSeen

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from captionfleet.messages import Change, Copy, CopyState
 from captionfleet.resources.model import RolloutStrategy
+from captionfleet.sizes import gigabytes
 from captionfleet_operator.planner.eviction import free_bytes
-from captionfleet_operator.planner.fitting import gigabytes
 from captionfleet_operator.planner.goals import Goal
 from captionfleet_operator.planner.memory import Memory
 from captionfleet_operator.planner.rooms import Books, Room, on_its_way

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from captionfleet_operator.planner.fitting import gigabytes
+from captionfleet.sizes import gigabytes
 from captionfleet_operator.planner.matching import first
 from captionfleet_operator.planner.rooms import Books, Room
 from captionfleet_operator.planner.seen import ModelSeen
