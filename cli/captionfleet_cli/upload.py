@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from captionfleet.client import Client, CodeVersion
+from captionfleet_cli.own_code import kwargs_of, text_of
 from captionfleet_cli.server import ServerOption, ask
 from captionfleet_cli.trouble import Exit, Trouble
 
@@ -29,7 +30,7 @@ def upload(
 ) -> None:
     """Send a model of your own to the server. Workers run it without being restarted."""
     code = _code(files)
-    kwargs = _kwargs(kwarg) if kwarg else None
+    kwargs = kwargs_of(kwarg) if kwarg else None
 
     async def talk(client: Client) -> CodeVersion:
         return await client.upload_code(code, name=name, entrypoint=entrypoint, kwargs=kwargs)
@@ -45,21 +46,5 @@ def _code(files: Sequence[Path]) -> dict[str, str]:
     for file in files:
         if file.name in code:
             raise Trouble(f"two files are named {file.name}: rename one of them.", Exit.USAGE)
-        code[file.name] = _text(file)
+        code[file.name] = text_of(file)
     return code
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise Trouble(f"{file} is not UTF-8 text: save it as UTF-8.", Exit.USAGE) from None
-    except OSError as error:
-        raise Trouble(f"{file}: {error.strerror}.", Exit.USAGE) from None
-
-
-def _kwargs(given: Sequence[str]) -> dict[str, str]:
-    pairs = [each.partition("=") for each in given]
-    if wrong := [name for name, equals, _ in pairs if not (name and equals)]:
-        raise Trouble(f"--kwarg {wrong[0]!r} has no value: write it as NAME=VALUE.", Exit.USAGE)
-    return {name: value for name, _, value in pairs}

@@ -8,6 +8,7 @@ from pathlib import Path
 from captionfleet.code_check import check_code
 from captionfleet.resources import API_VERSION
 from captionfleet.resources.model import Custom, CustomFile, ModelSpec, Source, VolumeSource
+from captionfleet_cli.own_code import kwargs_of, text_of
 from captionfleet_cli.trouble import Exit, Trouble
 
 _MEMORY_STEP = 16 * 2**20
@@ -71,21 +72,10 @@ def read_class(file: Path, entrypoint: str, kwargs: Sequence[str]) -> Subject:
     """What the file has, told from its text. Raises Trouble if it cannot be read."""
     if not file.is_file():
         raise Trouble(f"there is no file {file}.", Exit.USAGE)
-    given = _pairs(kwargs)
+    given = kwargs_of(kwargs)
     if entrypoint and ":" not in entrypoint:
         entrypoint = f"{file.stem}:{entrypoint}"
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise Trouble(f"{file} is not UTF-8 text: save it as UTF-8.", Exit.USAGE) from None
-    code = CustomFile.model_construct(path=file.name, content=text)
+    code = CustomFile.model_construct(path=file.name, content=text_of(file))
     checked = check_code([code], entrypoint, given)
     problems = tuple(str(problem) for problem in checked.problems)
     return Subject(file, checked.entrypoint, problems, given)
-
-
-def _pairs(given: Sequence[str]) -> dict[str, str]:
-    pairs = [each.partition("=") for each in given]
-    if wrong := [each for each in pairs if not (each[0] and each[1])]:
-        raise Trouble(f"--kwarg {wrong[0][0]!r} has no value: write it as NAME=VALUE.", Exit.USAGE)
-    return {name: value for name, _, value in pairs}
