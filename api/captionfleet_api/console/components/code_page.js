@@ -11,6 +11,7 @@ import { described } from "captionfleet-console/models.js";
 import { note } from "captionfleet-console/notes.js";
 import { usePoll } from "captionfleet-console/poll.js";
 import { get, send } from "captionfleet-console/rest.js";
+import { sentence } from "captionfleet-console/words.js";
 
 const LOOK_MS = 2000;
 const ELSEWHERE = "Code that came with a manifest is changed there.";
@@ -213,8 +214,4 @@ function listenForFiles({ take, takeText, submit, over, isOpen, isEmpty }) {
 function absent(problem) {
   if (problem.status === 404) return null;
   throw problem;
-}
-
-function sentence(words) {
-  return words[0].toUpperCase() + words.slice(1);
 }

@@ -1,4 +1,5 @@
 // What there is to say about the fleet, in words. Pure.
+import { sentence } from "./words.js";
 
 const SILENT_SECONDS = 10;
 const KEPT = "Pictures and jobs are kept and go on by themselves.";
@@ -30,8 +31,4 @@ export function wayToAdd(what, state) {
   return kind === "namespace"
     ? `Apply a ${what} in the namespace ${name} (kubectl apply -f FILE)`
     : `Put a ${what} into the catalog folder`;
-}
-
-function sentence(words) {
-  return words[0].toUpperCase() + words.slice(1);
 }

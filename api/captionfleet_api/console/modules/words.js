@@ -4,6 +4,11 @@ export function plural(count, one, many = one + "s") {
   return `${count.toLocaleString("en-US")} ${count === 1 ? one : many}`;
 }
 
+/** With a capital letter, as a sentence begins. */
+export function sentence(words) {
+  return words[0].toUpperCase() + words.slice(1);
+}
+
 /** Seconds of work in two digits: 0.034 s, 1.2 s, 34 s. */
 export function seconds(value) {
   if (value === null || value === undefined) return "";
