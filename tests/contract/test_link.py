@@ -85,3 +85,21 @@ async def test_an_unacked_delivery_comes_back_counted(
     await consumer.close()
     await session.consume(names.model_queue("m"), handle, prefetch=1)
     await eventually(lambda: counts == [0, 1])
+
+
+async def test_a_delivery_of_a_closed_channel_is_dead_and_acked_in_silence(
+    link: Link, session: Session, names: Names
+) -> None:
+    got: list[Delivery] = []
+
+    async def handle(delivery: Delivery) -> None:
+        got.append(delivery)
+
+    await declare_model_queues(session, names, "m")
+    consumer = await session.consume(names.model_queue("m"), handle, prefetch=4)
+    await link.publish(names.tasks, names.model_key("m"), b"picture")
+    await eventually(lambda: got)
+    assert got[0].alive
+    await consumer.close()
+    assert not got[0].alive
+    await got[0].ack()

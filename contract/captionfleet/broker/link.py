@@ -24,6 +24,7 @@ from aio_pika.abc import (
 from aio_pika.exceptions import (
     AMQPError,
     ChannelClosed,
+    ChannelInvalidStateError,
     ChannelNotFoundEntity,
     PublishError,
 )
@@ -62,7 +63,10 @@ class Delivery:
     @property
     def alive(self) -> bool:
         """Its channel is open. If not, the broker will deliver the message again: drop it."""
-        return not self._message.channel.is_closed
+        try:
+            return not self._message.channel.is_closed
+        except ChannelInvalidStateError:  # how a message says that its channel is gone
+            return False
 
     async def ack(self) -> None:
         """Tell the broker that it is done with; on a dead channel there is nobody to tell."""
