@@ -13,7 +13,8 @@ from typing import Any
 import structlog
 from watchfiles import Change, awatch
 
-from captionfleet.catalog.custom_folder import BROKEN, FoundClass, find_classes
+from captionfleet.catalog.custom_folder import FoundClass, find_classes
+from captionfleet.messages import reported_as
 
 log = structlog.get_logger()
 
@@ -34,7 +35,7 @@ class CustomCode:
 
     def sha256_of(self, entrypoint: str) -> str | None:
         """Digest of the code behind `module:Class`; None if the folder has no such class."""
-        named = {entrypoint, f"{entrypoint.partition(':')[0]}:{BROKEN}"}
+        named = reported_as(entrypoint)
         return next((each.sha256 for each in self.classes if each.entrypoint in named), None)
 
     def refresh(self) -> None:

@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from captionfleet.messages import broken_file
 from captionfleet.resources.manifest import Metadata, ModelManifest
 from captionfleet.resources.model import Custom, ModelSpec
 
-BROKEN = "*"
-"""Name of all classes of a file that is no Python: who loads one is told what is wrong with it."""
 _MOST_FILES = 500
 
 
@@ -26,6 +25,7 @@ class FoundClass:
     file: Path
     module: str
     name: str
+    """Empty if the file is no Python: it stands for all classes that it may have."""
     sha256: str
     """Of its file and of the modules of the folder that it imports."""
     offered: bool = True
@@ -35,7 +35,7 @@ class FoundClass:
 
     @property
     def entrypoint(self) -> str:
-        return f"{self.module}:{self.name}"
+        return f"{self.module}:{self.name}" if self.name else broken_file(self.module)
 
 
 def find_classes(folder: Path, problems: list[str] | None = None) -> list[FoundClass]:
@@ -83,7 +83,7 @@ class _Code:
         module, digest = self._module(file), self._digest(file)
         if file not in self._trees:
             problem = self._broken[file]
-            yield FoundClass(file, module, BROKEN, digest, offered=False, problem=problem)
+            yield FoundClass(file, module, "", digest, offered=False, problem=problem)
             return
         nodes = [each for each in self._trees[file].body if isinstance(each, ast.ClassDef)]
         ours = _custom_models(nodes)

@@ -18,7 +18,9 @@ from captionfleet.messages.fleet import (
     Override,
     OverrideState,
     Wanted,
+    broken_file,
     decode_heartbeat,
+    reported_as,
 )
 from captionfleet.messages.tasks import MalformedTask, Outcome, ResultMessage, TaskMessage
 
@@ -44,5 +46,7 @@ __all__ = [
     "ResultMessage",
     "TaskMessage",
     "Wanted",
+    "broken_file",
     "decode_heartbeat",
+    "reported_as",
 ]

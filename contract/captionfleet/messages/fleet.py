@@ -110,6 +110,16 @@ class Copy(Message):
         return max(self.rates.items(), key=lambda item: item[1]) if self.rates else None
 
 
+def broken_file(module: str) -> str:
+    """Entrypoint under which a file that is no Python is reported: all classes it may have."""
+    return f"{module}:*"
+
+
+def reported_as(entrypoint: str) -> frozenset[str]:
+    """Reported entrypoints that stand for this one. Who loads a broken file is told its line."""
+    return frozenset({entrypoint, broken_file(entrypoint.partition(":")[0])})
+
+
 class CustomClass(Message):
     """A CustomModel that a worker found in its custom_infer folder."""
 

@@ -126,6 +126,11 @@ class Custom(Resource):
     """The same from a ConfigMap, on Kubernetes: what an upload makes."""
 
     @property
+    def file(self) -> str:
+        """Where the class stands, as its author writes it: models/mine.py."""
+        return f"{self.entrypoint.partition(':')[0].replace('.', '/')}.py"
+
+    @property
     def is_brought(self) -> bool:
         """The code comes with the manifest, and not from a folder of the worker."""
         return bool(self.files or self.config_map_ref)

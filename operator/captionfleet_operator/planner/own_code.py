@@ -2,6 +2,7 @@
 
 from pathlib import PurePosixPath
 
+from captionfleet.messages import broken_file, reported_as
 from captionfleet.resources.model import Custom
 from captionfleet_operator.planner.matching import first
 from captionfleet_operator.planner.memory import Memory
@@ -9,30 +10,19 @@ from captionfleet_operator.planner.proof import status_before
 from captionfleet_operator.planner.seen import ModelSeen, WorkerSeen
 from captionfleet_operator.planner.world import World
 
-_BROKEN = "*"
-"""The file is there and is no Python: loading it tells what is wrong, and on which line."""
-
 
 def has_code(model: ModelSeen, worker: WorkerSeen) -> bool:
     custom = model.spec.custom
-    return custom is None or _brings(custom) or not names_of(custom).isdisjoint(worker.classes)
-
-
-def names_of(custom: Custom) -> frozenset[str]:
-    """Reported classes that stand for this one."""
-    module = custom.entrypoint.partition(":")[0]
-    return frozenset({custom.entrypoint, f"{module}:{_BROKEN}"})
+    if custom is None or _brings(custom):
+        return True
+    return not reported_as(custom.entrypoint).isdisjoint(worker.classes)
 
 
 def _brings(custom: Custom) -> bool:
     """The manifest has the file itself, or names the ConfigMap that its code comes from."""
     if custom.config_map_ref:
         return True
-    return any(str(PurePosixPath(each.path)) == _file_of(custom) for each in custom.files)
-
-
-def _file_of(custom: Custom) -> str:
-    return f"{custom.entrypoint.partition(':')[0].replace('.', '/')}.py"
+    return any(str(PurePosixPath(each.path)) == custom.file for each in custom.files)
 
 
 def _in_its_pools(world: World, model: ModelSeen, worker: WorkerSeen) -> bool:
@@ -42,7 +32,7 @@ def _in_its_pools(world: World, model: ModelSeen, worker: WorkerSeen) -> bool:
 def code_missing(model: ModelSeen, workers: list[str]) -> str:
     """`workers`: those that were asked."""
     assert model.spec.custom
-    entrypoint, file = model.spec.custom.entrypoint, _file_of(model.spec.custom)
+    entrypoint, file = model.spec.custom.entrypoint, model.spec.custom.file
     asked = f" ({first(workers, ', ')})" if workers else ""
     return (
         f"no worker has the class {entrypoint}{asked}: save it as {file} in the workers' "
@@ -55,14 +45,13 @@ def broken_code(world: World, model: ModelSeen) -> str:
     custom = model.spec.custom
     if custom is None or _brings(custom):
         return ""
-    module = custom.entrypoint.partition(":")[0]
-    broken = f"{module}:{_BROKEN}"
+    broken = broken_file(custom.entrypoint.partition(":")[0])
     could = [each for each in world.by_id if each.open and _in_its_pools(world, model, each)]
     having = [each for each in could if has_code(model, each)]
     if not having or any(broken not in each.classes for each in having):
         return ""
     told = [each for each in having[0].heartbeat.custom if each.entrypoint == broken]
-    return f"{_file_of(custom)} on {having[0].id} is {told[0].problem}: correct it and save it"
+    return f"{custom.file} on {having[0].id} is {told[0].problem}: correct it and save it"
 
 
 def was_missing(memory: Memory, model: ModelSeen) -> bool:

@@ -114,7 +114,7 @@ def load_custom(
 ) -> CustomCaptioner:
     """Import the class, make an object of it, load() it. Raises LoadFailed."""
     module_name, _, class_name = custom.entrypoint.partition(":")
-    file = _find(module_name, custom, folders)
+    file = _find(custom, folders)
     try:
         with staying():
             module = _import(module_name, file, folders)
@@ -134,9 +134,9 @@ def load_custom(
     return CustomCaptioner(model, folders, limit)
 
 
-def _find(module: str, custom: Custom, folders: Sequence[Path]) -> Path:
-    """The file of the module. Raises LoadFailed if no folder has it."""
-    name = f"{module.replace('.', '/')}.py"
+def _find(custom: Custom, folders: Sequence[Path]) -> Path:
+    """The file of the class. Raises LoadFailed if no folder has it."""
+    name = custom.file
     if found := next((f / name for f in folders if (f / name).is_file()), None):
         return found
     if custom.files:
