@@ -97,12 +97,9 @@ class Fetcher:
             await log.end()
 
     def _order(self, spec: ModelSpec) -> FetchOrder:
-        assert spec.source and spec.source.hugging_face
         wishes = self.wishes()
-        return FetchOrder(
-            source=spec.source.hugging_face, cache=self.rules,
-            allow_pickle=spec.loader.allow_pickle, everything=spec.custom is not None,
-            code=spec.loader.trust_remote_code, offline=self.offline,
+        return dataclasses.replace(
+            FetchOrder.of(spec, self.rules), offline=self.offline,
             stall_seconds=self.stall_seconds, worker=self.worker,
             keep=tuple(sorted(wishes.keep)), spare=tuple(sorted(wishes.spare)),
         )  # fmt: skip

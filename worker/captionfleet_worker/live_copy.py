@@ -294,22 +294,14 @@ class LiveCopy:
         self, shots: Sequence[Shot], options: Mapping[str, Any], begun: Callable[[], None]
     ) -> list[Answer]:
         """One batch. Raises EngineDied, EngineTimeout or NotBegun; the engine is gone then."""
-        if self._engine is None:
+        engine = self._engine
+        if engine is None:
             raise EngineDied(f"the engine of {self.model} is not running")
         try:
-            return await self._run(self._engine, shots, options, begun)
+            answers = await engine.run(shots, options, begun)
         except (EngineDied, EngineTimeout):
             await self._stop_engine()
             raise
-
-    async def _run(
-        self,
-        engine: Engine,
-        shots: Sequence[Shot],
-        options: Mapping[str, Any],
-        begun: Callable[[], None],
-    ) -> list[Answer]:
-        answers = await engine.run(shots, options, begun)
         if self._learning:
             self._learning.limit(options, engine.batch_limit)
         return answers

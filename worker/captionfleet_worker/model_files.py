@@ -86,7 +86,7 @@ class ModelFiles:
 
     def _drop(self, model: str) -> None:
         del self._works[model]
-        if self._running and self._model == model:
+        if self._running and self._busy_with(model):
             self._running.cancel()
 
     def _retry_at(self, model: str) -> float | None:

@@ -26,7 +26,7 @@ from captionfleet_worker.fetching.cache import (
     to_ourselves,
 )
 from captionfleet_worker.fetching.download import Hub, fetch_file
-from captionfleet_worker.fetching.listing import File, asked_listing, cached_listing
+from captionfleet_worker.fetching.listing import File, asked_listing
 from captionfleet_worker.fetching.meter import Meter
 from captionfleet_worker.fetching.needs import needed
 from captionfleet_worker.fetching.order import Fetched, FetchOrder
@@ -105,12 +105,17 @@ class Errand:
 
     def _is_here(self, commit: str) -> bool:
         """All that is needed, told without the hub."""
-        files = cached_listing(self._order.source.repo, commit, self._cache)
+        files = self._listed(commit)
         if files is not None:
             return not self._missing(commit, files)
         # A cache that an older client filled does not tell what the repository has: that is good
         # enough only where nobody can be asked.
         return self._offline and self._looks_whole(commit)
+
+    def _listed(self, commit: str) -> list[File] | None:
+        """As an earlier download left it, names and sizes alone; None if none did."""
+        sizes = self._repository.listed(commit)
+        return None if sizes is None else [File(name, size) for name, size in sizes.items()]
 
     def _looks_whole(self, commit: str) -> bool:
         """What is there could be loaded, as far as names tell."""
@@ -132,7 +137,7 @@ class Errand:
         return sorted(found, key=lambda file: (-file.size, file.name))
 
     def _lacking(self, commit: str) -> str:
-        files = cached_listing(self._order.source.repo, commit, self._cache)
+        files = self._listed(commit)
         missing = self._missing(commit, files) if files else []
         if not missing:
             return "nothing of this revision is there"

@@ -1,12 +1,10 @@
-"""What a repository holds at a commit. Asks the hub, or the cache."""
+"""What a repository holds at a commit, as its hub tells it."""
 
 import hashlib
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
-from huggingface_hub import HfApi, get_cached_repo_tree
-from huggingface_hub.errors import CachedRepoTreeNotFoundError
+from huggingface_hub import HfApi
 from huggingface_hub.hf_api import RepoFile
 
 from captionfleet_worker.engine.protocol import LoadFailed
@@ -32,15 +30,6 @@ class File:
         """What its content is known by in the cache: the same as huggingface_hub's."""
         unknown = hashlib.sha256(f"{self.name} {self.size}".encode()).hexdigest()
         return self.sha256 or self.git_sha1 or unknown
-
-
-def cached_listing(repo: str, commit: str, cache: Path) -> list[File] | None:
-    """As an earlier download left it, names and sizes alone; None if none did."""
-    try:
-        tree = get_cached_repo_tree(repo, revision=commit, cache_dir=cache)
-    except CachedRepoTreeNotFoundError:
-        return None
-    return [File(each.path, each.size) for each in tree]
 
 
 def asked_listing(api: HfApi, repo: str, commit: str) -> list[File]:
