@@ -227,6 +227,7 @@ async def test_doctor_finds_the_fleet_well(up: Up) -> None:
 
 
 async def test_watch_prints_what_changes_until_ctrl_c(up: Up, pictures: Path) -> None:
+    await up.run("submit", str(pictures), "--models", "shapes-basic", "--name", "before")
     async with up.running("get", "jobs", "-w") as watching:
         assert watching.stdout
         await watching.stdout.readline()  # the heads: it watches from now on

@@ -35,7 +35,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
 
 
 def children(module: str = "captionfleet_worker.fetching") -> list[psutil.Process]:
-    return [c for c in psutil.Process().children(recursive=True) if module in c.cmdline()]
+    return [c for c in psutil.Process().children() if module in c.cmdline()]
 
 
 async def test_how_far_a_slow_download_is_can_be_seen(hub: FakeHub, tmp_path: Path) -> None:
