@@ -23,6 +23,8 @@ from benchmarks.fleet import running_fleet, upload, wait_until_loaded
 from benchmarks.random_blip import write_random_blip
 from PIL import Image
 
+from captionfleet_worker.engine.wording import tidy
+
 ROOT = Path(__file__).parent.parent
 TINY = ROOT / "examples" / "shapes" / "models" / "shapes-basic"
 
@@ -72,13 +74,13 @@ class OfflineLoop:
     def seconds(self, pictures: Path, batch: int, tokens: int) -> float:
         return self.run(pictures, batch, tokens)[0]
 
-    def run(self, pictures: Path, batch: int, tokens: int) -> tuple[float, str]:
-        """Seconds, and a digest of the captions."""
+    def run(self, pictures: Path, batch: int, tokens: int) -> tuple[float, list[str]]:
+        """Seconds, and the captions as an engine tidies them."""
         assert self._process.stdin
         self._process.stdin.write(f"{pictures} {batch} {tokens}\n")
         self._process.stdin.flush()
-        seconds, captions = self._answer().split()
-        return float(seconds), captions
+        seconds, captions = json.loads(self._answer())
+        return seconds, [tidy(each) for each in captions]
 
     def close(self) -> None:
         assert self._process.stdin

@@ -30,7 +30,7 @@ def write_random_blip(folder: Path, new_tokens: int) -> None:
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:
-    special = {"[PAD]": 0, "[CLS]": 101, "[SEP]": 102, "[UNK]": 100, "[MASK]": 103}
+    special = {"[PAD]": 0, "[CLS]": 101, "[SEP]": 102, "[UNK]": 100, "[MASK]": 103, "[DEC]": 30522}
     taken = set(special.values())
     words = {f"w{i}": i for i in range(VOCABULARY) if i not in taken}
     tokenizer = Tokenizer(models.WordLevel(special | words, unk_token="[UNK]"))
@@ -40,5 +40,5 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]",
-        unk_token="[UNK]", mask_token="[MASK]", model_max_length=512,
+        unk_token="[UNK]", mask_token="[MASK]", bos_token="[DEC]", model_max_length=512,
     )  # fmt: skip
