@@ -1,7 +1,7 @@
 """The whole flow on a real RabbitMQ, with a scripted worker at the other end."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,8 @@ from tests.conftest import eventually
 from captionfleet.broker.link import Delivery, Session
 from captionfleet.broker.names import Names
 from captionfleet.catalog import FolderCatalog
-from captionfleet.messages import Demand, Outcome, ResultMessage, TaskMessage
+from captionfleet.messages import Cancellation, Demand, Outcome, ResultMessage, TaskMessage
+from captionfleet_api.jobs import ending
 from captionfleet_api.jobs.changes import Changes
 from captionfleet_api.jobs.fleet_view import FleetView
 from captionfleet_api.jobs.flow import Flow
@@ -251,6 +252,27 @@ async def test_the_running_tasks_are_those_that_a_heartbeat_names(
             return [a.seen_running for a in await api.store.rows(Attempt)] == [True]
 
         await eventually(seen_running)
+
+
+@pytest.mark.parametrize("end", [ending.cancel, ending.delete_job])
+async def test_workers_are_told_what_nobody_waits_for_any_more(
+    end: Callable[..., Awaitable[frozenset[str]]], api: Api, broker_url: str, names: Names,
+    session: Session,
+) -> None:  # fmt: skip
+    told: list[frozenset[str]] = []
+
+    async def hear(delivery: Delivery) -> None:
+        told.append(Cancellation.model_validate_json(delivery.body).tokens)
+
+    queue = names.listen_queue(names.cancellations, "test", "1")
+    await session.listen(names.cancellations, queue, "", hear)
+    keeping = ScriptedWorker(broker_url, names, ("m",), answer=lambda *_: [])
+    async with working(keeping):
+        job = await api.submit("cat", "dog")
+        await eventually(lambda: len(keeping.seen) == 2)
+        await api.flow.recall(await end(api.store.database, api.changes, job))
+        await eventually(lambda: told)
+    assert told == [{message.token for message in keeping.seen}]
 
 
 async def test_tasks_of_a_deleted_model_wait_and_then_fail(

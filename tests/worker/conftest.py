@@ -14,6 +14,7 @@ from captionfleet.broker.link import Link, Session
 from captionfleet.broker.names import Names
 from captionfleet_worker.agent import Agent
 from captionfleet_worker.batch_size import Known
+from captionfleet_worker.cancelled import Cancelled
 from captionfleet_worker.learning import KeptSizes, about
 from captionfleet_worker.live_copy import LiveCopy, Workplace
 from captionfleet_worker.metrics import Meters
@@ -78,6 +79,7 @@ def place(
         worker="w1", names=names, link=link, meters=Meters(), device="cpu", threads=1,
         custom_infer=tmp_path, cache=None, rooms=tmp_path / "rooms", logs=tmp_path,
         start_engine=workshop.start, changed=lambda: None, supply=workshop.supply,
+        cancelled=Cancelled(),
         kept_sizes=kept_sizes, free_bytes=_not_measured,
     )  # fmt: skip
 

@@ -57,6 +57,7 @@ class StandInEngine:
         self.pid = 2**22 + 1  # above what the kernel gives out: nothing is there to be killed
         self.alive = True
         self.batch_limit = workshop.max_batch_size
+        self.cancelled: list[str] = []
         self._workshop = workshop
         self._device = asyncio.Lock()
 
@@ -84,6 +85,9 @@ class StandInEngine:
         return [
             Answer(f"a {each.decode()}", "stop", 3, None, None, seconds=0.01) for each in pictures
         ]
+
+    def cancel(self, tokens: Sequence[str]) -> None:
+        self.cancelled += tokens
 
     def memory_bytes(self) -> int:
         return 1000

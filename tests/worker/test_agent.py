@@ -8,7 +8,7 @@ from tests.worker.agents import working
 from tests.worker.stand_ins import SPEC, Api, Desk, Operator, Workshop, wanted
 
 from captionfleet.broker.link import Session
-from captionfleet.messages import CopyState, ModelAssignment, Outcome, Wanted
+from captionfleet.messages import Cancellation, CopyState, ModelAssignment, Outcome, Wanted
 from captionfleet_worker import watchdog
 from captionfleet_worker.agent import Agent
 from captionfleet_worker.draining import drain_budget
@@ -153,15 +153,30 @@ async def test_an_older_assignment_and_an_older_operator_are_not_obeyed(
     assert [copy.model for copy in operator.last.copies if copy.model in "ac"] == []
 
 
-async def test_noise_instead_of_an_assignment_changes_nothing(
-    agent: Agent, operator: Operator
+async def test_a_cancelled_task_ends_in_the_engine_and_is_not_answered(
+    agent: Agent, operator: Operator, desk: Desk, workshop: Workshop
 ) -> None:
+    await operator.assign({"m": wanted()})
+    await eventually(lambda: operator.serves("m"))
+    workshop.gate.clear()
+    await desk.send(b"cat", token="gone")
+    await eventually(lambda: workshop.batches)
+    told = Cancellation(tokens=frozenset(["gone", "of another worker"]))
+    await operator.link.publish(operator.names.cancellations, "", told.encode())
+    await eventually(lambda: workshop.engines[0].cancelled == ["gone"])
+    workshop.gate.set()
+    await eventually(lambda: not operator.last.held)
+    assert desk.results == []
+
+
+async def test_noise_instead_of_an_order_changes_nothing(agent: Agent, operator: Operator) -> None:
     key = operator.names.worker_key("p", "w1")
     await operator.link.publish(operator.names.assignments, key, b"noise")
+    await operator.link.publish(operator.names.cancellations, "", b"noise")
     await operator.assign({"a": wanted()})
     await eventually(lambda: operator.state("a") == CopyState.READY)
     value = agent._meters.registry.get_sample_value
-    assert value("captionfleet_worker_malformed_messages_total") == 1
+    assert value("captionfleet_worker_malformed_messages_total") == 2
 
 
 async def test_the_last_assignment_is_kept_for_its_owner_alone_and_resumed_unheard(

@@ -398,3 +398,35 @@ async def test_deliveries_of_a_dead_connection_are_not_started(
     workshop.gate.set()
     await eventually(lambda: not copy.held_tokens)
     assert workshop.batches == [[b"first"]]
+
+
+async def test_cancelled_tasks_that_wait_are_dropped_and_the_engine_is_told_of_the_others(
+    desk: Desk, link: Link, copy: LiveCopy, place: Workplace, workshop: Workshop
+) -> None:
+    await opened(copy, link)
+    workshop.gate.clear()
+    await desk.send(b"first", token="runs")
+    await eventually(lambda: workshop.batches)
+    await desk.send(b"a", token="waits")
+    [kept] = await desk.send(b"b")
+    await eventually(lambda: len(copy.held_tokens) == 3)
+    place.cancelled.add(["runs", "waits"])
+    copy.recall(frozenset(["runs", "waits"]))
+    assert workshop.engines[0].cancelled == ["runs"]
+    await eventually(lambda: len(copy.held_tokens) == 2)
+    workshop.gate.set()
+    assert await said(desk, 1) == {kept: "a b"}
+    await eventually(lambda: not copy.held_tokens)
+    assert workshop.batches == [[b"first"], [b"b"]]
+
+
+async def test_what_was_cancelled_before_it_came_is_not_captioned(
+    desk: Desk, link: Link, copy: LiveCopy, place: Workplace, workshop: Workshop
+) -> None:
+    place.cancelled.add(["gone"])
+    await opened(copy, link)
+    await desk.send(b"a", token="gone")
+    [kept] = await desk.send(b"b")
+    assert await said(desk, 1) == {kept: "a b"}
+    await eventually(lambda: not copy.held_tokens)
+    assert workshop.batches == [[b"b"]]

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -44,7 +45,7 @@ class Recorded:
         colors = [image.getpixel((0, 0))[0] for image in images]  # type: ignore[index]
         return colors, prompt
 
-    def generate(self, prepared: Any) -> list[Caption]:
+    def generate(self, prepared: Any, cancelled: Callable[[int], bool]) -> list[Caption]:
         colors, prompt = prepared
         self.batches.append(len(colors))
         self._check(colors)
@@ -230,3 +231,24 @@ def test_a_batch_prepared_before_memory_was_short_is_cut() -> None:
     captioner.batches.clear()
     assert [answer.text for answer in answering.finish(ahead)] == ["1", "2", "3", "4"]
     assert captioner.batches == [2, 2]
+
+
+def test_a_cancelled_picture_is_answered_so_and_its_mate_as_ever() -> None:
+    answering = Answering(Recorded(), Generation(), 4)
+    batch = answering.prepare(tokened(200, 100), {})
+    gone, there = answering.finish(batch, {"200"})
+    assert (gone.text, gone.finish, there.text) == ("", "cancelled", "100")
+    assert batch.tokens == ["200", "100"]
+
+
+def test_a_batch_of_cancelled_pictures_costs_nothing() -> None:
+    captioner = Recorded()
+    answering = Answering(captioner, Generation(), 4)
+    answers = answering.finish(answering.prepare(tokened(200, 100), {}), {"100", "200"})
+    assert [each.finish for each in answers] == ["cancelled"] * 2
+    assert captioner.batches == []
+
+
+def tokened(*colors: int) -> list[Shot]:
+    """Each with its color for a token."""
+    return [replace(shot, token=str(c)) for shot, c in zip(shots(*colors), colors, strict=True)]

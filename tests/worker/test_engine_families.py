@@ -63,6 +63,29 @@ def test_beams_change_no_caption_of_a_batch(family: str) -> None:
     assert together == one_by_one(captioner, PICTURES, how=TWO_BEAMS)
 
 
+@pytest.mark.parametrize("how", [SIX, TWO_BEAMS])
+@pytest.mark.parametrize("family", BUILDERS)
+def test_what_nobody_waits_for_ends_at_the_next_token(family: str, how: Settled) -> None:
+    captioner = captioner_of(family)
+    asked: list[int] = []
+
+    def cancelled(picture: int) -> bool:
+        asked.append(picture)
+        return True
+
+    captioner.generate(captioner.prepare(PICTURES, "", how), cancelled)
+    assert asked == list(range(len(PICTURES)))  # once: after one of six tokens
+
+
+@pytest.mark.parametrize("how", [SIX, TWO_BEAMS])
+@pytest.mark.parametrize("family", BUILDERS)
+def test_who_is_cancelled_changes_nothing_for_the_others(family: str, how: Settled) -> None:
+    captioner = captioner_of(family)
+    whole = captions(captioner, PICTURES, how=how)
+    prepared = captioner.prepare(PICTURES, "", how)
+    assert captioner.generate(prepared, lambda picture: picture == 0)[1:] == whole[1:]
+
+
 @pytest.mark.parametrize("family", BUILDERS)
 def test_an_empty_prompt_means_the_familys_own(family: str) -> None:
     captioner = captioner_of(family)

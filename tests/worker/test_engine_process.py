@@ -96,6 +96,18 @@ async def test_the_answer_to_a_cancelled_run_goes_to_nobody(tmp_path: Path) -> N
     assert first.cancelled() and answer.text == "at once"
 
 
+async def test_a_cancelled_picture_is_skipped_and_its_batch_answered(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    async with engine_of(order_for(custom_spec(tmp_path, SLOW), tmp_path)) as engine:
+        shots = [Shot(plain(), str(gate), "one"), Shot(plain(), "", "two"), Shot(plain(), "")]
+        running = asyncio.create_task(engine.run(shots, {}))
+        await eventually((tmp_path / "gate.begun").exists)
+        engine.cancel(["two"])
+        gate.touch()
+        one, two, three = await running
+    assert (one.text, two.finish, three.text) == (str(gate), "cancelled", "at once")
+
+
 async def test_runs_take_turns(tmp_path: Path) -> None:
     async with engine_of(order_for(custom_spec(tmp_path, SLOW), tmp_path)) as engine:
         answers = await asyncio.gather(*(engine.run([Shot(plain(), "")], {}) for _ in range(5)))

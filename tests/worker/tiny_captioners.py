@@ -46,7 +46,7 @@ def captions(
     prompt: str = "",
     how: Settled = SIX,
 ) -> list[Caption]:
-    return captioner.generate(captioner.prepare(list(images), prompt, how))
+    return captioner.generate(captioner.prepare(list(images), prompt, how), lambda place: False)
 
 
 def one_by_one(

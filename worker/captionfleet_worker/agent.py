@@ -18,8 +18,9 @@ from captionfleet.broker.link import CONNECTION_TROUBLE, Delivery, Link, NotConf
 from captionfleet.broker.names import Names
 from captionfleet.catalog.folder import custom_folder
 from captionfleet.ids import new_id, new_nonce
-from captionfleet.messages import CustomClass, Heartbeat, ModelAssignment, Wanted
+from captionfleet.messages import Cancellation, CustomClass, Heartbeat, ModelAssignment, Wanted
 from captionfleet_worker.assignments import Assignments
+from captionfleet_worker.cancelled import Cancelled
 from captionfleet_worker.cgroup import cores, read_cgroup
 from captionfleet_worker.copies import Copies
 from captionfleet_worker.custom_code import CustomCode, code_of
@@ -73,6 +74,7 @@ class Agent:
         self._code = CustomCode(self._custom_infer, self._change)
         self._assignments = Assignments(settings.worker, settings.kept_assignment)
         self._downloads = Downloads(settings, self._wishes, self._meters, fetcher)
+        self._cancelled = Cancelled()
         self._copies = Copies(self._workplace(start_engine))
         self._files = ModelFiles(self._downloads.fetch, self._delete, self._change)
 
@@ -122,11 +124,14 @@ class Agent:
     # Being told.
 
     async def _set_up(self, session: Session) -> None:
-        """One life of the connection: our own queue of assignments, then the consumers."""
+        """One life of the connection: our own queues of what we are told, then the consumers."""
         pool, worker = self._settings.pool, self._settings.worker
         queue = self._names.worker_queue(pool, worker, new_nonce())
         key = self._names.worker_key(pool, worker)
         await session.listen(self._names.assignments, queue, key, self._hear)
+        cancellations = self._names.cancellations
+        queue = self._names.listen_queue(cancellations, "worker", new_nonce())
+        await session.listen(cancellations, queue, "", self._hear_cancellation)
         if not self._draining:
             await self._copies.open(session)
         self._meters.sessions.inc()
@@ -141,6 +146,16 @@ class Agent:
             return
         if changed:
             self._change()
+
+    async def _hear_cancellation(self, delivery: Delivery) -> None:
+        try:
+            tokens = Cancellation.model_validate_json(delivery.body).tokens
+        except ValueError as error:
+            self._meters.malformed.inc()
+            log.warning("cancellation refused", why=str(error))
+            return
+        self._cancelled.add(tokens)
+        self._copies.recall(tokens)
 
     async def _resuming(self) -> None:
         await asyncio.sleep(self._settings.resume_seconds)
@@ -298,7 +313,7 @@ class Agent:
             start_engine=start_engine, changed=self._change,
             free_bytes=self._machine.free_bytes, device_name=self._device.name,
             kept_sizes=KeptSizes(settings.data / "batch-sizes.json"), offline=settings.offline,
-            supply=self._downloads.supply,
+            supply=self._downloads.supply, cancelled=self._cancelled,
         )  # fmt: skip
 
 

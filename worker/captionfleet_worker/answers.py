@@ -5,7 +5,8 @@ Each answer is a task of its own, so that the next batch runs meanwhile.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import structlog
 
@@ -41,14 +42,25 @@ class Answers:
     def give(self, held: Held, verdict: Verdict) -> None:
         """Answer one task."""
         self._count(held.task.model, verdict)
-        task = asyncio.create_task(self._answer(held, verdict))
-        self._pending.add(task)
-        task.add_done_callback(self._pending.discard)
+        self._begin(self._answer(held, verdict))
+
+    def drop(self, held: Held) -> None:
+        """Nobody waits for its answer: the broker alone is told."""
+        self._begin(self._drop(held))
 
     async def flush(self) -> None:
         """Wait until all are acked. What belongs to a dead session is published all the same."""
         while self._pending:
             await asyncio.wait(self._pending)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._pending.add(task)
+        task.add_done_callback(self._pending.discard)
+
+    async def _drop(self, held: Held) -> None:
+        await held.delivery.ack()
+        self._done(held)
 
     async def _answer(self, held: Held, verdict: Verdict) -> None:
         try:

@@ -7,7 +7,7 @@ no process: the copy hands it a Captioner.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -82,6 +82,9 @@ class Captioner(Protocol):
         begins with it. Raises EngineDied or EngineTimeout, or NotBegun for a batch behind the one
         that ended the engine; restart() is needed then."""
 
+    def cancel(self, tokens: Sequence[str]) -> None:
+        """Nobody waits for these shots of its batches: they may be answered at once, in vain."""
+
     async def restart(self) -> None:
         """Have a living engine again; does nothing if it lives. Raises LoadFailed."""
 
@@ -109,11 +112,14 @@ class ModelConsumer:
         names: Names,
         meters: Meters,
         changed: Callable[[], None],
+        cancelled: Container[str] = (),
     ) -> None:
+        """`cancelled`: tokens whose answers nobody waits for."""
         self._model = model
         self._captioner = captioner
         self._meters = meters
         self._changed = changed
+        self._cancelled = cancelled
         self.pace = Pace()
         self.lanes = Lanes(names, model, lambda: captioner.prefetch, self._take)
         self._answers = Answers(link, names, meters, captioner.origin, self._forget)
@@ -149,7 +155,7 @@ class ModelConsumer:
 
     async def open(self, session: Session) -> None:
         """Raises QueueMissing if one of the model's queues does not exist."""
-        self._drop_dead()
+        self._drop_gone()
         if not self._draining.is_set():
             await self.lanes.open(session)
 
@@ -172,6 +178,13 @@ class ModelConsumer:
         finally:
             for each in self._flights:
                 each.running.cancel()
+
+    def recall(self, tokens: frozenset[str]) -> None:
+        """These were cancelled: drop those that wait, and let the engine end the others."""
+        self._drop_gone()
+        flying = [each.task.token for flight in self._flights for each in flight.batch]
+        if told := [token for token in flying if token in tokens]:
+            self._captioner.cancel(told)
 
     def wake(self) -> None:
         """Look again: the engine may have ended while idle."""
@@ -207,6 +220,9 @@ class ModelConsumer:
             return
         if delivery.delivery_count:
             self._meters.redelivered.labels(self._model).inc()
+        if task.token in self._cancelled:
+            await delivery.ack()
+            return
         self._arrivals += 1
         seeded = task.options.get("seed") is not None or self._captioner.seeded
         held = Held(self._arrivals, task, delivery, alone=seeded or lane == Lane.SUSPECT)
@@ -219,11 +235,21 @@ class ModelConsumer:
             self._waiting.append(held)
             self._arrived.set()
 
-    def _drop_dead(self) -> None:
-        """Forget what came by a session that is over: the broker delivers it again."""
-        for dead in [each for each in self._waiting if not each.delivery.alive]:
-            self._waiting.remove(dead)
-            self._forget(dead)
+    def _drop_gone(self) -> None:
+        self._waiting = self._still_wanted(self._waiting)
+
+    def _still_wanted(self, tasks: Sequence[Held]) -> list[Held]:
+        """Without what came by a session that is over, as the broker delivers it again, and
+        without what was cancelled."""
+        wanted = []
+        for each in tasks:
+            if not each.delivery.alive:
+                self._forget(each)
+            elif each.task.token in self._cancelled:
+                self._answers.drop(each)
+            else:
+                wanted.append(each)
+        return wanted
 
     def _hand_over(self) -> bool:
         """Give the engine what it may have now; whether it has something.
@@ -241,7 +267,7 @@ class ModelConsumer:
     def _next_batch(self) -> list[Held]:
         if self._draining.is_set():
             return []
-        self._drop_dead()
+        self._drop_gone()
         batch = next_batch(self._waiting, self._captioner.batch_size)
         for each in batch:
             self._waiting.remove(each)
@@ -257,7 +283,7 @@ class ModelConsumer:
         self._flights.append(_Flight(batch, running, time.monotonic(), full))
 
     async def _run(self, batch: list[Held]) -> list[Answer]:
-        shots = [Shot(each.task.picture, each.task.prompt) for each in batch]
+        shots = [Shot(each.task.picture, each.task.prompt, each.task.token) for each in batch]
 
         def begun() -> None:
             self._running = batch
@@ -297,15 +323,20 @@ class ModelConsumer:
         finally:
             if self._running is batch:  # else the device is at the next one already
                 self._running = []
-        seconds = answers[0].seconds or 0.0
-        if flight.full and flight.since < self._landed_at:
-            self._captioner.note_rate(batch[0].task.options, len(batch), 1 / max(seconds, 1e-6))
-        self._landed_at = time.monotonic()
-        self._measure(len(batch), seconds)
-        for held, answer in zip(batch, answers, strict=True):
-            self._meters.tokens.labels(self._model).inc(answer.tokens or 0)
-            self._answers.give(held, on_answer(answer, seconds))
+        self._answer(flight, answers)
         return None
+
+    def _answer(self, flight: _Flight, answers: Sequence[Answer]) -> None:
+        seconds = answers[0].seconds or 0.0
+        if not any(each.task.token in self._cancelled for each in flight.batch):
+            self._measure(flight, seconds)  # else it may have been cut short
+        self._landed_at = time.monotonic()
+        for held, answer in zip(flight.batch, answers, strict=True):
+            self._meters.tokens.labels(self._model).inc(answer.tokens or 0)
+            if held.task.token in self._cancelled:
+                self._answers.drop(held)
+            else:
+                self._answers.give(held, on_answer(answer, seconds))
 
     async def _call_back(self) -> None:
         """Take back what the engine has not begun with, after its end."""
@@ -323,8 +354,12 @@ class ModelConsumer:
             if (released := each.task.released_at) is not None:
                 self._meters.queue_wait.labels(self._model).observe(max(0.0, now - released))
 
-    def _measure(self, size: int, seconds: float) -> None:
+    def _measure(self, flight: _Flight, seconds: float) -> None:
         """`seconds`: per picture."""
+        size = len(flight.batch)
+        if flight.full and flight.since < self._landed_at:
+            options = flight.batch[0].task.options
+            self._captioner.note_rate(options, size, 1 / max(seconds, 1e-6))
         self.pace.note(size, seconds * size)
         self._meters.batch_size.labels(self._model).observe(size)
         for _ in range(size):
@@ -336,9 +371,7 @@ class ModelConsumer:
         The batch is empty if the engine ended while idle.
         """
         await self.lanes.pause()
-        left = [each for each in batch if each.delivery.alive]
-        for gone in set(batch) - set(left):
-            self._forget(gone)
+        left = self._still_wanted(batch)
         try:
             while left and await self._engine_back():
                 await self._try_alone(left.pop(0))

@@ -90,6 +90,10 @@ class Copies:
     def running_tokens(self) -> list[str]:
         return [token for copy in self._copies.values() for token in copy.running_tokens]
 
+    def recall(self, tokens: frozenset[str]) -> None:
+        for copy in self._copies.values():
+            copy.recall(tokens)
+
     def pids(self) -> list[int]:
         """Processes of the engines."""
         return [copy.pid for copy in self._copies.values() if copy.pid is not None]

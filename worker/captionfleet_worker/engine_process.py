@@ -173,11 +173,20 @@ class EngineProcess:
         header = {
             "do": "run", "run": run.number, "options": dict(options),
             "prompts": [shot.prompt for shot in shots],
+            "tokens": [shot.token for shot in shots],
             "sizes": [len(shot.picture) for shot in shots],
         }  # fmt: skip
         with contextlib.suppress(ConnectionError):  # who listens notices, and ends the run
             await self._send(header, b"".join(shot.picture for shot in shots))
         return await run.answers
+
+    def cancel(self, tokens: Sequence[str]) -> None:
+        """Nobody waits for these shots any more: what is written of them ends at the next token.
+
+        Their batch is answered as ever; a person's own code is left to end by itself.
+        """
+        if self.alive:
+            self._writer.write(encode({"do": "cancel", "tokens": list(tokens)}))
 
     def memory_bytes(self) -> int:
         """Bytes it takes now: of the GPU on a GPU, else its share of main memory (PSS)."""

@@ -17,6 +17,7 @@ from captionfleet.broker.link import CONNECTION_TROUBLE, Link, QueueMissing, Ses
 from captionfleet.broker.names import Names
 from captionfleet.messages import Copy, CopyState, Download, ModelAssignment
 from captionfleet.resources import ModelSpec
+from captionfleet_worker.cancelled import Cancelled
 from captionfleet_worker.consumer import ModelConsumer
 from captionfleet_worker.engine_process import (
     Answer,
@@ -55,6 +56,7 @@ class Engine(Protocol):
     async def run(
         self, shots: Sequence[Shot], options: Mapping[str, Any], begun: Callable[[], None]
     ) -> list[Answer]: ...
+    def cancel(self, tokens: Sequence[str]) -> None: ...
     def memory_bytes(self) -> int: ...
     async def stop(self) -> None: ...
 
@@ -85,6 +87,7 @@ class Workplace:
     changed: Callable[[], None]
     """Called when what heartbeats say, or what is to be done, has changed."""
     supply: Supply
+    cancelled: Cancelled
     kept_sizes: KeptSizes
     free_bytes: Callable[[], Awaitable[int | None]]
     """Memory that is left for copies at this moment; None if nothing tells."""
@@ -176,6 +179,11 @@ class LiveCopy:
         if self._consumer is None or not judge(self._consumer.quiet_seconds(), 1):
             return False
         return judge(self._consumer.quiet_seconds(), await self._consumer.lanes.ready(session))
+
+    def recall(self, tokens: frozenset[str]) -> None:
+        """Nobody waits for these any more, of whatever model they are."""
+        if self._consumer:
+            self._consumer.recall(tokens)
 
     @property
     def pid(self) -> int | None:
@@ -306,6 +314,10 @@ class LiveCopy:
             self._learning.limit(options, engine.batch_limit)
         return answers
 
+    def cancel(self, tokens: Sequence[str]) -> None:
+        if self._engine:
+            self._engine.cancel(tokens)
+
     async def restart(self) -> None:
         """Have a living engine; does nothing if there is one. Raises LoadFailed."""
         if self.alive:
@@ -324,7 +336,7 @@ class LiveCopy:
             self.failures = 0
             self._consumer = ModelConsumer(
                 self.model, self, self._place.link, self._place.names, self._place.meters,
-                self._place.changed,
+                self._place.changed, self._place.cancelled,
             )  # fmt: skip
             self._set(CopyState.READY)
             await self._consumer.serve()

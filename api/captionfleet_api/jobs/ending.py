@@ -28,14 +28,18 @@ _UNANSWERED = {
 }  # fmt: skip
 
 
-async def cancel(database: Database, changes: Changes, job_id: str) -> None:
-    """Cancel what is open; late results will find it ended. A finished job stays as it is."""
+async def cancel(database: Database, changes: Changes, job_id: str) -> frozenset[str]:
+    """Cancel what is open; late results will find it ended. A finished job stays as it is.
+
+    Returns the tokens that workers may have and that nobody waits for any more.
+    """
     async with database.write() as session:
         job = await _job(session, job_id)
         if job.state != JobState.RUNNING:
-            return
+            return frozenset()
         now, change = time.time(), await next_changes(session)
         still_open = [Task.job == job_id, Task.state.in_(OPEN_STATES)]
+        tokens = await _tokens(session, still_open)
         await session.execute(
             update(Attempt)
             .where(Attempt.task.in_(select(Task.id).where(*still_open)))
@@ -50,6 +54,7 @@ async def cancel(database: Database, changes: Changes, job_id: str) -> None:
         )
         job.state, job.finished_at, job.changed = JobState.CANCELLED, now, change
     changes.tell([job_id])
+    return tokens
 
 
 async def retry_failed(
@@ -92,16 +97,26 @@ async def star(database: Database, changes: Changes, task_id: str, starred: bool
     changes.tell([job])
 
 
-async def delete_job(database: Database, changes: Changes, job_id: str) -> None:
-    """Remove the job with all it holds. Its pictures go later, if no other job shows them."""
+async def delete_job(database: Database, changes: Changes, job_id: str) -> frozenset[str]:
+    """Remove the job with all it holds. Its pictures go later, if no other job shows them.
+
+    Returns tokens as cancel() does.
+    """
     async with database.write() as session:
         await _job(session, job_id)
+        tokens = await _tokens(session, [Task.job == job_id, Task.state.in_(OPEN_STATES)])
         of_job = select(Task.id).where(Task.job == job_id)
         await session.execute(delete(Attempt).where(Attempt.task.in_(of_job)))
         for table in (Task, Column, JobImage):
             await session.execute(delete(table).where(table.job == job_id))
         await session.execute(delete(Job).where(Job.id == job_id))
     changes.tell([job_id])
+    return tokens
+
+
+async def _tokens(session: AsyncSession, wanted: Sequence[ColumnElement[bool]]) -> frozenset[str]:
+    of_tasks = Attempt.task.in_(select(Task.id).where(*wanted))
+    return frozenset(await session.scalars(select(Attempt.token).where(of_tasks)))
 
 
 async def _job(session: AsyncSession, job_id: str) -> Job:

@@ -7,12 +7,12 @@ import structlog
 from aio_pika.exceptions import ChannelNotFoundEntity
 from pydantic import ValidationError
 
-from captionfleet.broker.link import Consumer, Delivery, Link, QueueMissing, Session
+from captionfleet.broker.link import Consumer, Delivery, Link, NotConfirmed, QueueMissing, Session
 from captionfleet.broker.names import Names
 from captionfleet.broker.topology import declare_results_queue
 from captionfleet.catalog import Catalog
 from captionfleet.ids import new_nonce
-from captionfleet.messages import decode_heartbeat
+from captionfleet.messages import Cancellation, decode_heartbeat
 from captionfleet_api.images.blobs import Blobs
 from captionfleet_api.jobs.changes import Changes
 from captionfleet_api.jobs.demand import DemandTeller
@@ -73,6 +73,12 @@ class Flow:
         if self._run:
             self._run.tell_demand()
 
+    async def recall(self, tokens: frozenset[str]) -> None:
+        """Tell workers that nobody waits for these any more. Without a broker nobody is told:
+        what they answer then is dropped."""
+        if self._run and tokens:
+            await self._run.recall(tokens)
+
     async def run(self) -> None:
         """Serve until cancelled. Transactions that are under way then are finished first."""
         settings, names = self._settings, Names(self._settings.fleet)
@@ -132,6 +138,15 @@ class _Run:
 
     def tell_demand(self) -> None:
         self._pulse_now.set()
+
+    async def recall(self, tokens: frozenset[str]) -> None:
+        try:
+            await self._link.publish(
+                self._names.cancellations, "", Cancellation(tokens=tokens).encode(),
+                mandatory=False, persistent=False, timeout=5,
+            )  # fmt: skip
+        except NotConfirmed as error:
+            log.info("workers not told of cancelled tasks", why=str(error))
 
     async def serve(self) -> None:
         steps: list[tuple[str, Callable[[], Awaitable[object]]]] = [

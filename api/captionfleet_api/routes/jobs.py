@@ -36,7 +36,7 @@ async def job(job_id: str, api: Api) -> JobShape:
 @router.delete("/{job_id}", status_code=204)
 async def delete(job_id: str, api: Api) -> None:
     """Remove the job, its captions and its stars."""
-    await ending.delete_job(api.database, api.changes, job_id)
+    await api.flow.recall(await ending.delete_job(api.database, api.changes, job_id))
 
 
 @router.post("/{job_id}/columns")
@@ -48,8 +48,8 @@ async def add_columns(job_id: str, asked: ColumnsAsked, api: Api) -> JobShape:
 
 @router.post("/{job_id}/cancel")
 async def cancel(job_id: str, api: Api) -> JobShape:
-    """Cancel what still waits. Captions that are there stay."""
-    await ending.cancel(api.database, api.changes, job_id)
+    """Cancel what still waits or runs. Captions that are there stay."""
+    await api.flow.recall(await ending.cancel(api.database, api.changes, job_id))
     return await shown_job(api, job_id)
 
 

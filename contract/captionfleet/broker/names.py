@@ -30,6 +30,11 @@ class Names:
         return f"captionfleet.{self.fleet}.demand"
 
     @property
+    def cancellations(self) -> str:
+        """Fanout exchange."""
+        return f"captionfleet.{self.fleet}.cancellations"
+
+    @property
     def assignments(self) -> str:
         """Direct exchange; routing key worker_key()."""
         return f"captionfleet.{self.fleet}.assignments"

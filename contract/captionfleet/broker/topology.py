@@ -18,7 +18,7 @@ async def declare_exchanges(session: Session, names: Names) -> None:
     async with session.channel() as channel:
         for name in (names.tasks, names.results, names.assignments):
             await channel.declare_exchange(name, ExchangeType.DIRECT, durable=True)
-        for name in (names.heartbeats, names.demand):
+        for name in (names.heartbeats, names.demand, names.cancellations):
             await channel.declare_exchange(name, ExchangeType.FANOUT, durable=True)
 
 

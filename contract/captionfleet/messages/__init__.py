@@ -2,6 +2,7 @@
 
 from captionfleet.messages.fleet import (
     Assignment,
+    Cancellation,
     Change,
     Copy,
     CopyState,
@@ -26,6 +27,7 @@ from captionfleet.messages.tasks import MalformedTask, Outcome, ResultMessage, T
 
 __all__ = [
     "Assignment",
+    "Cancellation",
     "Change",
     "Copy",
     "CopyState",

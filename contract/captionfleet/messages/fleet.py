@@ -286,6 +286,13 @@ class Demand(Message):
     """The database's number of changes when this was read: what was read earlier never wins."""
 
 
+class Cancellation(Message):
+    """Sent by an api to all workers when a person has ended tasks that may be with them."""
+
+    tokens: frozenset[str]
+    """Of all attempts at these tasks. Nobody waits for their answers any more."""
+
+
 def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{max(1, seconds):.0f} s"

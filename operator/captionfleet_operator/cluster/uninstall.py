@@ -179,6 +179,7 @@ async def _delete_queues(
                 await channel.queue_delete(queue)
     for exchange in (
         names.tasks, names.results, names.assignments, names.heartbeats, names.demand,
+        names.cancellations,
     ):  # fmt: skip
         async with session.channel() as channel:
             with contextlib.suppress(ChannelNotFoundEntity, aio_pika.exceptions.ChannelClosed):

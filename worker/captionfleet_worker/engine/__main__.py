@@ -33,6 +33,8 @@ from captionfleet_worker.engine.protocol import (
 from captionfleet_worker.memory_of import resident_memory
 
 Frames = SimpleQueue[tuple[Header, bytes]]
+Cancelled = set[str]
+"""Tokens of shots that nobody waits for any more."""
 Line = Queue[tuple[int, float, Batch] | None]
 """Prepared batches, with the number of their run and when it came; None at the end."""
 
@@ -72,20 +74,27 @@ def _or_end() -> Iterator[None]:
 def _obey(agent: socket.socket, room: Path) -> None:
     stream = agent.makefile("wb")
     frames: Frames = SimpleQueue()
-    threading.Thread(target=_receive, args=(agent.makefile("rb"), frames), daemon=True).start()
+    cancelled: Cancelled = set()
+    receiving = (agent.makefile("rb"), frames, cancelled)
+    threading.Thread(target=_receive, args=receiving, daemon=True).start()
     header, _ = frames.get()
     ready = _load(EngineOrder.from_header(header), room, stream)
     if ready:
-        _serve(ready, frames, stream)
+        _serve(ready, frames, cancelled, stream)
         _unload(ready, stream)
 
 
-def _receive(stream: BinaryIO, frames: Frames) -> None:
-    """Runs in a thread of its own, so that a vanished agent ends even a busy engine."""
+def _receive(stream: BinaryIO, frames: Frames, cancelled: Cancelled) -> None:
+    """Runs in a thread of its own, so that a vanished agent ends even a busy engine, and a batch
+    that is at work hears who does not wait any more."""
     with _or_end():
         try:
             while True:
-                frames.put(receive_frame(stream))
+                frame = receive_frame(stream)
+                if frame[0]["do"] == "cancel":
+                    cancelled.update(frame[0]["tokens"])
+                else:
+                    frames.put(frame)
         except (EOFError, OSError):
             os._exit(0)
 
@@ -114,7 +123,7 @@ def _told(room: Path) -> str:
     return traceback.format_exc().replace(f"{room / 'code'}/", "")
 
 
-def _serve(ready: Ready, frames: Frames, stream: BinaryIO) -> None:
+def _serve(ready: Ready, frames: Frames, cancelled: Cancelled, stream: BinaryIO) -> None:
     """This thread drives the device; another prepares the next batch meanwhile."""
     # One batch ahead: more would only wait, and take memory.
     line: Line = Queue(maxsize=1)
@@ -123,7 +132,8 @@ def _serve(ready: Ready, frames: Frames, stream: BinaryIO) -> None:
     while batch := line.get():
         run, came, prepared = batch
         _say(stream, {"say": "begun", "run": run})
-        answers = ready.answering.finish(prepared)
+        answers = ready.answering.finish(prepared, cancelled)
+        cancelled.difference_update(prepared.tokens)
         # Measured here: a busy agent may hear of two batches at once.
         before, ended = ended, time.monotonic()
         share = (ended - max(came, before)) / len(answers)
@@ -139,7 +149,7 @@ def _prepare(ready: Ready, frames: Frames, line: Line) -> None:
             header, body = frame
             came = time.monotonic()
             pictures = cut(body, header["sizes"])
-            shots = [Shot(p, prompt) for p, prompt in zip(pictures, header["prompts"], strict=True)]
+            shots = list(map(Shot, pictures, header["prompts"], header["tokens"]))
             line.put((header["run"], came, ready.answering.prepare(shots, header["options"])))
         line.put(None)
 

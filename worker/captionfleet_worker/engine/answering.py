@@ -6,7 +6,7 @@ Knows no model library; a Captioner does the captioning.
 import gc
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 IN_PARTS = "captioned in smaller parts after a failed batch of"
 """In the log: every picture may have its caption, and yet the model's batches do not work."""
+_CANCELLED = Answer("", "cancelled", None, None, None)
 _LONGEST_CAPTION = 65_536
 _LONGEST_MESSAGE = 2_000
 
@@ -72,8 +73,9 @@ class Captioner(Protocol):
         """
         ...
 
-    def generate(self, prepared: Any) -> list[Caption]:
-        """One caption per picture, in order."""
+    def generate(self, prepared: Any, cancelled: Callable[[int], bool]) -> list[Caption]:
+        """One caption per picture, in order. What stands for a cancelled one does not matter:
+        nobody waits for it, which may become so meanwhile."""
         ...
 
     def describe(self, error: BaseException) -> str:
@@ -97,6 +99,7 @@ class _Part:
 
     places: list[int]
     pictures: list[bytes]
+    tokens: list[str]
     prompt: str
     generation: Settled
     inputs: Any = None
@@ -107,8 +110,10 @@ class _Part:
     def cut(self, size: int) -> Iterator["_Part"]:
         for start in range(0, len(self.places), size):
             end = start + size
-            places, pictures = self.places[start:end], self.pictures[start:end]
-            yield _Part(places, pictures, self.prompt, self.generation)
+            yield _Part(
+                self.places[start:end], self.pictures[start:end], self.tokens[start:end],
+                self.prompt, self.generation,
+            )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,11 @@ class Batch:
     refused: dict[int, Answer]
     """By place."""
     parts: list[_Part]
+
+    @property
+    def tokens(self) -> list[str]:
+        """Of those that are not refused."""
+        return [token for part in self.parts for token in part.tokens]
 
 
 class Answering:
@@ -151,11 +161,11 @@ class Answering:
             answer = Answer.failed("bad_option", str(error))
             return Batch(dict.fromkeys(range(len(shots)), answer), [])
 
-    def finish(self, batch: Batch) -> list[Answer]:
-        """One answer per shot, in order."""
+    def finish(self, batch: Batch, cancelled: Collection[str] = ()) -> list[Answer]:
+        """One answer per shot, in order. `cancelled` are tokens; another thread may add some."""
         answers = dict(batch.refused)
         for part in batch.parts:
-            answers |= dict(zip(part.places, self._captioned(part), strict=True))
+            answers |= dict(zip(part.places, self._captioned(part, cancelled), strict=True))
         return [answers[place] for place in range(len(answers))]
 
     def _prepare(self, shots: Sequence[Shot], generation: Settled) -> Batch:
@@ -171,7 +181,9 @@ class Answering:
         size = 1 if generation.seed is not None else self.max_batch_size
         parts: list[_Part] = []
         for prompt, places in asked.items():
-            whole = _Part(places, [shots[at].picture for at in places], prompt, generation)
+            pictures = [shots[at].picture for at in places]
+            tokens = [shots[at].token for at in places]
+            whole = _Part(places, pictures, tokens, prompt, generation)
             parts += [self._prepared(part) for part in whole.cut(size)]
         return Batch(refused, parts)
 
@@ -183,36 +195,42 @@ class Answering:
         except Exception as error:
             return replace(part, problem=self._problem(error))
 
-    def _captioned(self, part: _Part) -> list[Answer]:
+    def _captioned(self, part: _Part, cancelled: Collection[str]) -> list[Answer]:
         """Caption together; if that fails, in smaller parts, until only the guilty ones fail."""
         count = len(part.pictures)
         if count > self.max_batch_size:  # prepared before memory was found to be short
-            return self._in_parts(part, self.max_batch_size)
-        outcome = self._tried(part)
+            return self._in_parts(part, self.max_batch_size, cancelled)
+        outcome = self._tried(part, cancelled)
         if not isinstance(outcome, _Problem):
             return outcome
         if count == 1:
             return [Answer.failed(outcome.code, outcome.message)]
         log.warning("%s %d: %s", IN_PARTS, count, outcome.message)
         if outcome.code != "out_of_memory":
-            return self._in_parts(part, 1)
+            return self._in_parts(part, 1, cancelled)
         _free_memory()
         self.max_batch_size = (count + 1) // 2
-        return self._in_parts(part, self.max_batch_size)
+        return self._in_parts(part, self.max_batch_size, cancelled)
 
-    def _in_parts(self, part: _Part, size: int) -> list[Answer]:
+    def _in_parts(self, part: _Part, size: int, cancelled: Collection[str]) -> list[Answer]:
         return [
             answer
             for smaller in part.cut(size)
-            for answer in self._captioned(self._prepared(smaller))
+            for answer in self._captioned(self._prepared(smaller), cancelled)
         ]
 
-    def _tried(self, part: _Part) -> list[Answer] | _Problem:
+    def _tried(self, part: _Part, cancelled: Collection[str]) -> list[Answer] | _Problem:
+        def gone(place: int) -> bool:
+            return part.tokens[place] in cancelled
+
+        if all(map(gone, range(len(part.tokens)))):
+            return [_CANCELLED] * len(part.tokens)
         if part.problem:
             return part.problem
         try:
             fault_point("engine: in mid-batch")
-            return [_judged(caption) for caption in self._captioner.generate(part.inputs)]
+            captions = self._captioner.generate(part.inputs, gone)
+            return [_CANCELLED if gone(at) else _judged(each) for at, each in enumerate(captions)]
         except Exception as error:
             return self._problem(error)
 

@@ -8,7 +8,7 @@ import hashlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,15 +80,27 @@ class CustomCaptioner:
     def prepare(self, images: list[Image.Image], prompt: str, generation: Generation) -> Asked:
         return Asked(images, prompt, generation)
 
-    def generate(self, prepared: Asked) -> list[Caption]:
+    def generate(self, prepared: Asked, cancelled: Callable[[int], bool]) -> list[Caption]:
         images = prepared.images
         prompts, options = [prepared.prompt] * len(images), as_options(prepared.generation)
         with staying():
-            if hasattr(self._model, "infer_batch"):
+            if self._takes_batches:
                 results = self._model.infer_batch(images, prompts, options)
-            else:  # a class of the original system need not extend ours
-                results = CustomModel.infer_batch(self._model, images, prompts, options)
-            return _captions(results, len(images))
+                return _captions(results, len(images))
+            return [
+                Caption("") if cancelled(place) else self._alone(image, prepared.prompt, options)
+                for place, image in enumerate(images)
+            ]
+
+    @property
+    def _takes_batches(self) -> bool:
+        """A class of the original system need not extend ours."""
+        own = getattr(type(self._model), "infer_batch", None)
+        return own not in (None, CustomModel.infer_batch)
+
+    def _alone(self, image: Image.Image, prompt: str, options: dict[str, Any]) -> Caption:
+        results = CustomModel.infer_batch(self._model, [image], [prompt], options)
+        return _captions(results, 1)[0]
 
 
 def _captions(results: Any, count: int) -> list[Caption]:

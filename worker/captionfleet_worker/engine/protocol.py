@@ -67,6 +67,8 @@ class Shot:
 
     picture: bytes
     prompt: str
+    token: str = ""
+    """By which it can be cancelled."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class Answer:
 
     text: str | None
     finish: str | None
-    """stop, or length when cut at the token limit; None if the runtime does not tell."""
+    """stop, length when cut at the token limit, or cancelled, of which no text is told; None if
+    the runtime does not tell."""
     tokens: int | None
     error_code: str | None
     error_message: str | None

@@ -1,11 +1,13 @@
 """Captions with a transformers checkpoint: pictures and prompt in, generate(), words out."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from PIL import Image
+from transformers import StoppingCriteria, StoppingCriteriaList
 
 from captionfleet_worker.engine.answering import Caption
 from captionfleet_worker.engine.checkpoint import Checkpoint
@@ -38,6 +40,21 @@ class Prepared:
     generation: Settled
 
 
+class _Recall(StoppingCriteria):
+    """Ends what is written of pictures that nobody waits for any more, at the next token."""
+
+    def __init__(self, cancelled: Callable[[int], bool], pictures: int) -> None:
+        self._cancelled = cancelled
+        self._pictures = pictures
+
+    def __call__(self, input_ids: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        ended = torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+        beams = len(input_ids) // self._pictures
+        for picture in filter(self._cancelled, range(self._pictures)):
+            ended[picture * beams : (picture + 1) * beams] = True
+        return ended
+
+
 class TransformersCaptioner:
     """A Captioner over a Checkpoint."""
 
@@ -65,13 +82,17 @@ class TransformersCaptioner:
         return Prepared(inputs, [image.size for image in images], prompt, generation)
 
     @torch.inference_mode()
-    def generate(self, prepared: Prepared) -> list[Caption]:
+    def generate(self, prepared: Prepared, cancelled: Callable[[int], bool]) -> list[Caption]:
         inputs, generation = self._on_device(prepared.inputs), prepared.generation
         # BLIP writes into its input_ids: remember what was asked before it does.
         asked = inputs["input_ids"].tolist() if "input_ids" in inputs else None
         if generation.seed is not None:
             torch.manual_seed(generation.seed)
-        rows = self._is.model.generate(**inputs, **generate_arguments(generation)).tolist()
+        recall = _Recall(cancelled, len(prepared.sizes))
+        rows = self._is.model.generate(
+            **inputs, **generate_arguments(generation),
+            stopping_criteria=StoppingCriteriaList([recall]),
+        ).tolist()  # fmt: skip
         echo = echo_length(rows, asked, self._is.starts)
         thinking = self._is.thoughts.open_after(asked[0] if asked else ())
         return [
