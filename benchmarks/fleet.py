@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,13 +27,13 @@ class RunningFleet:
 
     def processes(self, module: str) -> list[psutil.Process]:
         """Processes of this fleet that run `python -m MODULE`."""
-        own = str(self.data)
-        return [
-            process
-            for process in psutil.process_iter()
-            if process.is_running() and module in " ".join(process.cmdline())
-            and own in str(process.environ().get("CAPTIONFLEET_DATA", ""))
-        ]  # fmt: skip
+        own, found = str(self.data), []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):  # it ended, or is another user's
+                runs_it = module in " ".join(process.cmdline())
+                if runs_it and own in process.environ().get("CAPTIONFLEET_DATA", ""):
+                    found.append(process)
+        return found
 
 
 @contextmanager
