@@ -31,7 +31,7 @@ def order_for(
 @asynccontextmanager
 async def engine_of(order: EngineOrder) -> AsyncIterator[EngineProcess]:
     """A loaded engine, its files fetched before, ended afterwards."""
-    engine = await EngineProcess.start(await supplied(order), lambda phase, sentence: None)
+    engine = await EngineProcess.start(await supplied(order), lambda sentence: None)
     try:
         yield engine
     finally:

@@ -120,7 +120,7 @@ class Workshop:
 
     async def start(self, order: EngineOrder, progress: Any) -> StandInEngine:
         self.orders.append(order)
-        progress("loading", "loading the stand-in")
+        progress("loading the stand-in")
         await self.may_load.wait()
         if self.failures:
             raise self.failures.pop(0)

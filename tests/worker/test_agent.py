@@ -169,6 +169,19 @@ async def test_a_cancelled_task_ends_in_the_engine_and_is_not_answered(
     assert desk.results == []
 
 
+async def test_a_worker_whose_operator_is_older_captions_and_hears_of_no_cancellation(
+    settings: WorkerSettings, workshop: Workshop, operator: Operator, desk: Desk, session: Session
+) -> None:
+    async with session.channel() as channel:
+        await channel.exchange_delete(operator.names.cancellations)
+    async with working(settings, workshop):
+        await eventually(lambda: operator.heartbeats)
+        await operator.assign({"m": wanted()})
+        await eventually(lambda: operator.serves("m"))
+        [cat] = await desk.send(b"cat")
+        await eventually(lambda: desk.outcomes() == {cat: "a cat"})
+
+
 async def test_noise_instead_of_an_order_changes_nothing(agent: Agent, operator: Operator) -> None:
     key = operator.names.worker_key("p", "w1")
     await operator.link.publish(operator.names.assignments, key, b"noise")

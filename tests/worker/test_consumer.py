@@ -420,6 +420,48 @@ async def test_cancelled_tasks_that_wait_are_dropped_and_the_engine_is_told_of_t
     assert workshop.batches == [[b"first"], [b"b"]]
 
 
+async def test_what_is_cancelled_while_the_engine_comes_back_is_not_tried_again(
+    desk: Desk, link: Link, copy: LiveCopy, place: Workplace, workshop: Workshop
+) -> None:
+    await opened(copy, link)
+    workshop.gate.clear()
+    await desk.send(b"first")
+    await eventually(lambda: workshop.batches)
+    [poison] = await desk.send(DEADLY)
+    await desk.send(b"a", token="gone")
+    [kept] = await desk.send(b"b")
+    await eventually(lambda: len(copy.held_tokens) == 4)
+    workshop.may_load.clear()
+    workshop.gate.set()
+    await eventually(lambda: len(workshop.orders) == 2)
+    place.cancelled.add(["gone"])
+    copy.recall(frozenset(["gone"]))
+    workshop.may_load.set()
+    outcomes = await said(desk, 3)
+    assert (outcomes[poison], outcomes[kept]) == ("crashes_the_model", "a b")
+    await eventually(lambda: not copy.held_tokens)
+    assert [b"a"] not in workshop.batches and len(desk.results) == 3
+
+
+async def test_a_task_that_is_tried_alone_can_be_cancelled(
+    desk: Desk, link: Link, copy: LiveCopy, place: Workplace, workshop: Workshop
+) -> None:
+    await opened(copy, link)
+    workshop.gate.clear()
+    await desk.send(DEADLY, token="gone")
+    await eventually(lambda: workshop.batches)
+    workshop.may_load.clear()
+    workshop.gate.set()
+    await eventually(lambda: len(workshop.orders) == 2)
+    workshop.gate.clear()
+    workshop.may_load.set()
+    await eventually(lambda: len(workshop.batches) == 2)
+    place.cancelled.add(["gone"])
+    copy.recall(frozenset(["gone"]))
+    assert workshop.engines[1].cancelled == ["gone"]
+    workshop.gate.set()
+
+
 async def test_what_was_cancelled_before_it_came_is_not_captioned(
     desk: Desk, link: Link, copy: LiveCopy, place: Workplace, workshop: Workshop
 ) -> None:

@@ -64,7 +64,7 @@ async def asked(engine: EngineProcess, prompt: str = "go") -> Answer:
 
 async def refused(order: EngineOrder) -> LoadFailed:
     with pytest.raises(LoadFailed) as failed:
-        await EngineProcess.start(order, lambda phase, sentence: None)
+        await EngineProcess.start(order, lambda sentence: None)
     return failed.value
 
 

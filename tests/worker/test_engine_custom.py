@@ -23,7 +23,7 @@ HEAD = "from captionfleet import CustomModel\nclass Own(CustomModel):\n    def l
 async def refused(spec: dict[str, object], place: Path) -> LoadFailed:
     """Why this order cannot be carried out."""
     with pytest.raises(LoadFailed) as failed:
-        await EngineProcess.start(order_for(spec, place), lambda phase, sentence: None)
+        await EngineProcess.start(order_for(spec, place), lambda sentence: None)
     return failed.value
 
 
@@ -101,6 +101,17 @@ async def test_a_batch_of_the_wrong_shape_is_told(returned: str, tmp_path: Path)
     async with engine_of(order_for(spec, tmp_path)) as engine:
         answers = await engine.run([Shot(plain(), ""), Shot(plain(), "")], {})
     assert [answer.error_code for answer in answers] == ["bad_result", "bad_result"]
+
+
+async def test_a_class_may_choose_how_it_takes_batches_when_it_loads(tmp_path: Path) -> None:
+    code = (
+        "class Own:\n    def load(self): self.infer_batch = self.together\n"
+        "    def together(self, i, p, o): return [f'{len(i)} at once'] * len(i)\n"
+        "    def infer(self, image): return 'alone'\n"
+    )
+    async with engine_of(order_for(custom_spec(tmp_path, code), tmp_path)) as engine:
+        answers = await engine.run([Shot(plain(), ""), Shot(plain("red"), "")], {})
+    assert [answer.text for answer in answers] == ["2 at once"] * 2
 
 
 async def test_code_that_kills_its_process_is_told_as_a_death(tmp_path: Path) -> None:
@@ -205,7 +216,7 @@ async def test_unload_is_called_and_stop_may_be_repeated(tmp_path: Path) -> None
     code = f"import pathlib\n{HEAD}    def infer(self, image): return 'x'\n"
     code += f"    def unload(self): pathlib.Path({str(mark)!r}).touch()\n"
     engine = await EngineProcess.start(
-        order_for(custom_spec(tmp_path, code), tmp_path), lambda phase, sentence: None
+        order_for(custom_spec(tmp_path, code), tmp_path), lambda sentence: None
     )
     await asyncio.gather(engine.stop(), engine.stop())
     await engine.stop()

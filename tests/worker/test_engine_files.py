@@ -36,7 +36,7 @@ async def caption(spec: dict[str, Any], place: Path) -> str | None:
 async def refused(spec: dict[str, Any], place: Path) -> LoadFailed:
     """Why this order cannot be carried out."""
     with pytest.raises(LoadFailed) as failed:
-        await EngineProcess.start(order_for(spec, place), lambda phase, sentence: None)
+        await EngineProcess.start(order_for(spec, place), lambda sentence: None)
     return failed.value
 
 

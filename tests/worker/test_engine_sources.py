@@ -32,7 +32,7 @@ def in_folder(folder: Path) -> dict[str, Any]:
 async def refused(spec: dict[str, Any], place: Path) -> LoadFailed:
     """Why this order cannot be carried out."""
     with pytest.raises(LoadFailed) as failed:
-        await EngineProcess.start(order_for(spec, place), lambda phase, sentence: None)
+        await EngineProcess.start(order_for(spec, place), lambda sentence: None)
     return failed.value
 
 
@@ -80,7 +80,7 @@ async def test_files_that_are_gone_since_they_were_fetched_are_worth_another_try
         files=tmp_path / "gone", commit="c",
     )  # fmt: skip
     with pytest.raises(LoadFailed, match="gone is gone: it is fetched again") as failed:
-        await EngineProcess.start(order, lambda phase, sentence: None)
+        await EngineProcess.start(order, lambda sentence: None)
     assert failed.value.retriable
 
 

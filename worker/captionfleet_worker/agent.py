@@ -14,7 +14,14 @@ from typing import Any
 
 import structlog
 
-from captionfleet.broker.link import CONNECTION_TROUBLE, Delivery, Link, NotConfirmed, Session
+from captionfleet.broker.link import (
+    CONNECTION_TROUBLE,
+    Delivery,
+    Link,
+    NotConfirmed,
+    QueueMissing,
+    Session,
+)
 from captionfleet.broker.names import Names
 from captionfleet.catalog.folder import custom_folder
 from captionfleet.ids import new_id, new_nonce
@@ -131,7 +138,10 @@ class Agent:
         await session.listen(self._names.assignments, queue, key, self._hear)
         cancellations = self._names.cancellations
         queue = self._names.listen_queue(cancellations, "worker", new_nonce())
-        await session.listen(cancellations, queue, "", self._hear_cancellation)
+        try:
+            await session.listen(cancellations, queue, "", self._hear_cancellation)
+        except QueueMissing:  # an older operator: what is canceled is captioned in vain
+            log.info("no cancellations are told", missing=cancellations)
         if not self._draining:
             await self._copies.open(session)
         self._meters.sessions.inc()

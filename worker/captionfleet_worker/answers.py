@@ -46,6 +46,7 @@ class Answers:
 
     def drop(self, held: Held) -> None:
         """Nobody waits for its answer: the broker alone is told."""
+        self._meters.cancelled.labels(held.task.model).inc()
         self._begin(self._drop(held))
 
     async def flush(self) -> None:
@@ -59,8 +60,10 @@ class Answers:
         task.add_done_callback(self._pending.discard)
 
     async def _drop(self, held: Held) -> None:
-        await held.delivery.ack()
-        self._done(held)
+        try:
+            await held.delivery.ack()
+        finally:
+            self._done(held)
 
     async def _answer(self, held: Held, verdict: Verdict) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Which tokens nobody waits for any more, as far as this worker was told."""
+"""Which tokens nobody waits for any more, as far as a worker, or one of its engines, was told."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ _MOST = 20_000
 
 class Cancelled:
     """A collection of tokens that forgets its oldest. What a person has ended may be with a
-    worker, in a queue, or not yet published."""
+    worker, in a queue, or not yet published. One thread may add while others look."""
 
     def __init__(self) -> None:
         self._tokens: dict[str, None] = {}

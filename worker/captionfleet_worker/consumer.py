@@ -19,6 +19,7 @@ from captionfleet.faults import fault_point
 from captionfleet.messages import MalformedTask, TaskMessage
 from captionfleet_worker.answers import Answers
 from captionfleet_worker.batcher import next_batch
+from captionfleet_worker.engine.protocol import CANCELLED
 from captionfleet_worker.engine_process import (
     Answer,
     EngineDied,
@@ -221,6 +222,7 @@ class ModelConsumer:
         if delivery.delivery_count:
             self._meters.redelivered.labels(self._model).inc()
         if task.token in self._cancelled:
+            self._meters.cancelled.labels(self._model).inc()
             await delivery.ack()
             return
         self._arrivals += 1
@@ -310,10 +312,12 @@ class ModelConsumer:
     async def _landed(self) -> EngineDied | EngineTimeout | None:
         """Answer the oldest batch; or tell what befell the engine, with nothing answered and the
         batch behind it back where it was."""
-        flight = self._flights.popleft()
+        flight = self._flights[0]
         batch = flight.batch
+        await asyncio.wait({flight.running})  # till then it can be cancelled
+        self._flights.popleft()
         try:
-            answers = await flight.running
+            answers = flight.running.result()
         except (EngineDied, EngineTimeout) as trouble:
             self._meters.engine_ends.labels(self._model).inc()
             tasks = [each.task.task for each in batch]
@@ -327,16 +331,17 @@ class ModelConsumer:
         return None
 
     def _answer(self, flight: _Flight, answers: Sequence[Answer]) -> None:
-        seconds = answers[0].seconds or 0.0
-        if not any(each.task.token in self._cancelled for each in flight.batch):
-            self._measure(flight, seconds)  # else it may have been cut short
-        self._landed_at = time.monotonic()
+        seconds, cut_short = answers[0].seconds or 0.0, False
         for held, answer in zip(flight.batch, answers, strict=True):
             self._meters.tokens.labels(self._model).inc(answer.tokens or 0)
-            if held.task.token in self._cancelled:
+            if answer.finish == CANCELLED or held.task.token in self._cancelled:
+                cut_short = True
                 self._answers.drop(held)
             else:
                 self._answers.give(held, on_answer(answer, seconds))
+        if not cut_short:
+            self._measure(flight, seconds)
+        self._landed_at = time.monotonic()
 
     async def _call_back(self) -> None:
         """Take back what the engine has not begun with, after its end."""
@@ -374,7 +379,9 @@ class ModelConsumer:
         left = self._still_wanted(batch)
         try:
             while left and await self._engine_back():
-                await self._try_alone(left.pop(0))
+                left = self._still_wanted(left)  # starting an engine takes its time
+                if left:
+                    await self._try_alone(left.pop(0))
             if await self._engine_back():
                 await self.lanes.resume()
         finally:

@@ -132,15 +132,15 @@ class EngineProcess:
     async def start(
         cls,
         order: EngineOrder,
-        progress: Callable[[str, str], None],
+        progress: Callable[[str], None],
         launch: Launch = launch_alone,
     ) -> "EngineProcess":
         """Launch an engine, load the model, smoke-test it. Raises LoadFailed; leaves no process.
 
-        `progress("loading", sentence)` is called on the way. Loading and smoke test are bounded by
+        `progress(sentence)` is called on the way. Loading and smoke test are bounded by
         spec.acceptance.timeoutSeconds.
         """
-        progress("loading", "starting the engine")
+        progress("starting the engine")
         begun = time.monotonic()
         engine = await _spawn(order, launch)
         try:
@@ -183,9 +183,10 @@ class EngineProcess:
     def cancel(self, tokens: Sequence[str]) -> None:
         """Nobody waits for these shots any more: what is written of them ends at the next token.
 
-        Their batch is answered as ever; a person's own code is left to end by itself.
+        Their batch is answered as ever. A person's own code that takes whole batches is left to
+        end by itself; where it takes one picture at a time, those are skipped.
         """
-        if self.alive:
+        with contextlib.suppress(ConnectionError, RuntimeError):  # it is just ending
             self._writer.write(encode({"do": "cancel", "tokens": list(tokens)}))
 
     def memory_bytes(self) -> int:
@@ -208,7 +209,7 @@ class EngineProcess:
         if self._listening:
             await asyncio.wait({self._listening})
 
-    async def _load(self, progress: Callable[[str, str], None], begun: float) -> Loaded:
+    async def _load(self, progress: Callable[[str], None], begun: float) -> Loaded:
         limit = self._order.spec.acceptance.timeout_seconds
         try:
             await self._send({"do": "load", **self._order.to_header()})
@@ -216,7 +217,7 @@ class EngineProcess:
                 async with asyncio.timeout(begun + limit - time.monotonic()):
                     said, _ = await read_frame(self._reader)
                 if said["say"] == "progress":
-                    progress(said["phase"], said["sentence"])
+                    progress(said["sentence"])
                 elif said["say"] == "failed":
                     raise LoadFailed(said["reason"], said["message"], said["retriable"])
                 else:

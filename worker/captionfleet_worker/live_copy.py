@@ -61,7 +61,7 @@ class Engine(Protocol):
     async def stop(self) -> None: ...
 
 
-Progress = Callable[[str, str], None]
+Progress = Callable[[str], None]
 Supply = Callable[[EngineOrder, Tell], Awaitable[EngineOrder]]
 """Fetches what an order needs from a hub, and returns it with the folder of that."""
 StartEngine = Callable[[EngineOrder, Progress], Awaitable[Engine]]
@@ -386,15 +386,15 @@ class LiveCopy:
         if self.state != CopyState.UNLOADING:
             self._set(CopyState.FAILED)
 
-    def _tell_progress(self, phase: str, sentence: str) -> None:
+    def _tell_progress(self, sentence: str, state: CopyState = CopyState.LOADING) -> None:
         if self.state in (CopyState.LOADING, CopyState.DOWNLOADING):
-            self._set(CopyState(phase), sentence)
+            self._set(state, sentence)
 
     def _tell_download(self, sentence: str, download: Download | None) -> None:
         self._download = download
         # Numbers alone can wait for the next heartbeat.
         if (self.state, self._message) != (CopyState.DOWNLOADING, sentence):
-            self._tell_progress("downloading", sentence)
+            self._tell_progress(sentence, CopyState.DOWNLOADING)
 
     def _set(self, state: CopyState, message: str | None = None) -> None:
         if self.state == CopyState.UNLOADING:

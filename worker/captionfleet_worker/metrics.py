@@ -62,6 +62,9 @@ class Meters:
             "Tasks answered without an end: returned by a drain, or sent to the suspect lane.",
             ["model", "outcome"],
         )
+        self.cancelled = self._counter(
+            "captionfleet_worker_cancelled", "Tasks dropped because a person canceled them.", model
+        )
         self.engine_ends = self._counter(
             "captionfleet_worker_engine_ends", "Engines that died or were killed for time.", model
         )

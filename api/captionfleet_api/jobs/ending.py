@@ -39,7 +39,7 @@ async def cancel(database: Database, changes: Changes, job_id: str) -> frozenset
             return frozenset()
         now, change = time.time(), await next_changes(session)
         still_open = [Task.job == job_id, Task.state.in_(OPEN_STATES)]
-        tokens = await _tokens(session, still_open)
+        tokens, models = await _open_work(session, still_open)
         await session.execute(
             update(Attempt)
             .where(Attempt.task.in_(select(Task.id).where(*still_open)))
@@ -53,7 +53,7 @@ async def cancel(database: Database, changes: Changes, job_id: str) -> frozenset
             .execution_options(synchronize_session=False)
         )
         job.state, job.finished_at, job.changed = JobState.CANCELLED, now, change
-    changes.tell([job_id])
+    changes.tell([job_id], models)  # others may have waited for their turn
     return tokens
 
 
@@ -104,19 +104,25 @@ async def delete_job(database: Database, changes: Changes, job_id: str) -> froze
     """
     async with database.write() as session:
         await _job(session, job_id)
-        tokens = await _tokens(session, [Task.job == job_id, Task.state.in_(OPEN_STATES)])
+        still_open = [Task.job == job_id, Task.state.in_(OPEN_STATES)]
+        tokens, models = await _open_work(session, still_open)
         of_job = select(Task.id).where(Task.job == job_id)
         await session.execute(delete(Attempt).where(Attempt.task.in_(of_job)))
         for table in (Task, Column, JobImage):
             await session.execute(delete(table).where(table.job == job_id))
         await session.execute(delete(Job).where(Job.id == job_id))
-    changes.tell([job_id])
+    changes.tell([job_id], models)
     return tokens
 
 
-async def _tokens(session: AsyncSession, wanted: Sequence[ColumnElement[bool]]) -> frozenset[str]:
+async def _open_work(
+    session: AsyncSession, wanted: Sequence[ColumnElement[bool]]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Tokens of the tasks' attempts, and their models."""
     of_tasks = Attempt.task.in_(select(Task.id).where(*wanted))
-    return frozenset(await session.scalars(select(Attempt.token).where(of_tasks)))
+    tokens = await session.scalars(select(Attempt.token).where(of_tasks))
+    models = await session.scalars(select(Task.model).where(*wanted).distinct())
+    return frozenset(tokens), frozenset(models)
 
 
 async def _job(session: AsyncSession, job_id: str) -> Job:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from captionfleet.broker.link import Consumer, Delivery, Link, NotConfirmed, QueueMissing, Session
 from captionfleet.broker.names import Names
-from captionfleet.broker.topology import declare_results_queue
+from captionfleet.broker.topology import declare_results_queue, has_exchange
 from captionfleet.catalog import Catalog
 from captionfleet.ids import new_nonce
 from captionfleet.messages import Cancellation, decode_heartbeat
@@ -126,6 +126,8 @@ class _Run:
             settings.sweep_seconds,
         )  # fmt: skip
         self._consumer: Consumer | None = None
+        self._can_recall = False
+        """The exchange is there: an older operator does not declare it."""
         self._pulse_now = asyncio.Event()
         self._heard = asyncio.Event()
         self._failing: dict[str, str] = {}
@@ -140,6 +142,8 @@ class _Run:
         self._pulse_now.set()
 
     async def recall(self, tokens: frozenset[str]) -> None:
+        if not self._can_recall:
+            return
         try:
             await self._link.publish(
                 self._names.cancellations, "", Cancellation(tokens=tokens).encode(),
@@ -176,6 +180,7 @@ class _Run:
         self._consumer = await session.consume(
             self._results_queue, self._results.take, prefetch=PREFETCH
         )
+        self._can_recall = await has_exchange(session, names.cancellations)
         own = names.listen_queue(names.heartbeats, "api", new_nonce())
         await session.listen(names.heartbeats, own, "", self._hear)
         self._fleet_view.listening()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import TypeAdapter
+from sqlalchemy import select
 from starlette.datastructures import FormData, UploadFile
 
 from captionfleet_api import metrics
@@ -23,7 +24,7 @@ from captionfleet_api.routes.forms import columns_in, files_in, form_of, is_form
 from captionfleet_api.routes.images import blamed_on, take_file
 from captionfleet_api.routes.problems import Problem
 from captionfleet_api.settings import ApiSettings
-from captionfleet_api.store.tables import JobState
+from captionfleet_api.store.tables import Job, JobState
 
 Key = Annotated[
     str | None,
@@ -101,8 +102,12 @@ async def shown_job(api: Parts, job_id: str) -> JobShape:
     async with api.database.read() as session:
         job = await job_shape(session, api.fleet_view, job_id)
     if job is None:
-        raise Problem(404, f"there is no job {job_id}")
+        raise _unknown(job_id)
     return job
+
+
+def _unknown(job_id: str) -> Problem:
+    return Problem(404, f"there is no job {job_id}")
 
 
 async def _captions(api: Parts, job: str) -> CaptionsShape:
@@ -173,13 +178,22 @@ def _filename(file: UploadFile) -> str:
     return _FILENAME.validate_python((file.filename or "")[:1024])
 
 
+async def _state(api: Parts, job_id: str) -> str:
+    """Alone, because whoever waits asks often. Raises Problem if somebody deleted the job."""
+    async with api.database.read() as session:
+        state = await session.scalar(select(Job.state).where(Job.id == job_id))
+    if state is None:
+        raise _unknown(job_id)
+    return state
+
+
 async def _ended(api: Parts, job: str, seconds: float) -> bool:
     """Wait until the job is not running any more; false if that takes longer."""
     deadline = time.monotonic() + seconds
     with api.changes.following(job) as changed:
         while True:
             changed.clear()
-            if (await shown_job(api, job)).state != JobState.RUNNING:
+            if await _state(api, job) != JobState.RUNNING:
                 return True
             left = deadline - time.monotonic()
             if left <= 0 or api.ending.is_set():

@@ -65,7 +65,7 @@ class Trial:
         )
 
         try:
-            engine = await EngineProcess.start(self._order(), lambda phase, sentence: None)
+            engine = await EngineProcess.start(self._order(), lambda sentence: None)
         except LoadFailed as error:
             yield failed("load", error.message, self._remedy("load() and what the file imports"))
             return

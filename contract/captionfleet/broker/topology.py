@@ -22,6 +22,15 @@ async def declare_exchanges(session: Session, names: Names) -> None:
             await channel.declare_exchange(name, ExchangeType.FANOUT, durable=True)
 
 
+async def has_exchange(session: Session, name: str) -> bool:
+    async with session.channel() as channel:
+        try:
+            await channel.get_exchange(name, ensure=True)
+        except ChannelNotFoundEntity:
+            return False
+    return True
+
+
 async def declare_model_queues(session: Session, names: Names, model: str) -> None:
     """The model's queue and its suspect queue, both bound to the tasks exchange."""
     async with session.channel() as channel:

@@ -17,6 +17,7 @@ from pathlib import Path
 from queue import Queue, SimpleQueue
 from typing import Any, BinaryIO, NoReturn
 
+from captionfleet_worker.cancelled import Cancelled
 from captionfleet_worker.dying import die_with
 from captionfleet_worker.engine.answering import Batch
 from captionfleet_worker.engine.generation import told
@@ -33,8 +34,6 @@ from captionfleet_worker.engine.protocol import (
 from captionfleet_worker.memory_of import resident_memory
 
 Frames = SimpleQueue[tuple[Header, bytes]]
-Cancelled = set[str]
-"""Tokens of shots that nobody waits for any more."""
 Line = Queue[tuple[int, float, Batch] | None]
 """Prepared batches, with the number of their run and when it came; None at the end."""
 
@@ -74,7 +73,7 @@ def _or_end() -> Iterator[None]:
 def _obey(agent: socket.socket, room: Path) -> None:
     stream = agent.makefile("wb")
     frames: Frames = SimpleQueue()
-    cancelled: Cancelled = set()
+    cancelled = Cancelled()
     receiving = (agent.makefile("rb"), frames, cancelled)
     threading.Thread(target=_receive, args=receiving, daemon=True).start()
     header, _ = frames.get()
@@ -92,7 +91,7 @@ def _receive(stream: BinaryIO, frames: Frames, cancelled: Cancelled) -> None:
             while True:
                 frame = receive_frame(stream)
                 if frame[0]["do"] == "cancel":
-                    cancelled.update(frame[0]["tokens"])
+                    cancelled.add(frame[0]["tokens"])
                 else:
                     frames.put(frame)
         except (EOFError, OSError):
@@ -100,8 +99,8 @@ def _receive(stream: BinaryIO, frames: Frames, cancelled: Cancelled) -> None:
 
 
 def _load(order: EngineOrder, room: Path, stream: BinaryIO) -> Ready | None:
-    def progress(phase: str, sentence: str) -> None:
-        _say(stream, {"say": "progress", "phase": phase, "sentence": sentence})
+    def progress(sentence: str) -> None:
+        _say(stream, {"say": "progress", "sentence": sentence})
 
     _limit_threads(order.threads)
     try:
@@ -133,7 +132,6 @@ def _serve(ready: Ready, frames: Frames, cancelled: Cancelled, stream: BinaryIO)
         run, came, prepared = batch
         _say(stream, {"say": "begun", "run": run})
         answers = ready.answering.finish(prepared, cancelled)
-        cancelled.difference_update(prepared.tokens)
         # Measured here: a busy agent may hear of two batches at once.
         before, ended = ended, time.monotonic()
         share = (ended - max(came, before)) / len(answers)

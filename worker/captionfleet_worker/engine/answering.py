@@ -6,7 +6,7 @@ Knows no model library; a Captioner does the captioning.
 import gc
 import logging
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -23,13 +23,13 @@ from captionfleet_worker.engine.generation import (
     settled,
 )
 from captionfleet_worker.engine.pictures import BadPicture, open_pictures
-from captionfleet_worker.engine.protocol import Answer, Shot
+from captionfleet_worker.engine.protocol import CANCELLED, Answer, Shot
 
 log = logging.getLogger(__name__)
 
 IN_PARTS = "captioned in smaller parts after a failed batch of"
 """In the log: every picture may have its caption, and yet the model's batches do not work."""
-_CANCELLED = Answer("", "cancelled", None, None, None)
+_CANCELLED = Answer("", CANCELLED, None, None, None)
 _LONGEST_CAPTION = 65_536
 _LONGEST_MESSAGE = 2_000
 
@@ -124,11 +124,6 @@ class Batch:
     """By place."""
     parts: list[_Part]
 
-    @property
-    def tokens(self) -> list[str]:
-        """Of those that are not refused."""
-        return [token for part in self.parts for token in part.tokens]
-
 
 class Answering:
     """Answers batches with one captioner. The batch size shrinks for good when memory is short.
@@ -161,7 +156,7 @@ class Answering:
             answer = Answer.failed("bad_option", str(error))
             return Batch(dict.fromkeys(range(len(shots)), answer), [])
 
-    def finish(self, batch: Batch, cancelled: Collection[str] = ()) -> list[Answer]:
+    def finish(self, batch: Batch, cancelled: Container[str] = ()) -> list[Answer]:
         """One answer per shot, in order. `cancelled` are tokens; another thread may add some."""
         answers = dict(batch.refused)
         for part in batch.parts:
@@ -195,7 +190,7 @@ class Answering:
         except Exception as error:
             return replace(part, problem=self._problem(error))
 
-    def _captioned(self, part: _Part, cancelled: Collection[str]) -> list[Answer]:
+    def _captioned(self, part: _Part, cancelled: Container[str]) -> list[Answer]:
         """Caption together; if that fails, in smaller parts, until only the guilty ones fail."""
         count = len(part.pictures)
         if count > self.max_batch_size:  # prepared before memory was found to be short
@@ -212,14 +207,14 @@ class Answering:
         self.max_batch_size = (count + 1) // 2
         return self._in_parts(part, self.max_batch_size, cancelled)
 
-    def _in_parts(self, part: _Part, size: int, cancelled: Collection[str]) -> list[Answer]:
+    def _in_parts(self, part: _Part, size: int, cancelled: Container[str]) -> list[Answer]:
         return [
             answer
             for smaller in part.cut(size)
             for answer in self._captioned(self._prepared(smaller), cancelled)
         ]
 
-    def _tried(self, part: _Part, cancelled: Collection[str]) -> list[Answer] | _Problem:
+    def _tried(self, part: _Part, cancelled: Container[str]) -> list[Answer] | _Problem:
         def gone(place: int) -> bool:
             return part.tokens[place] in cancelled
 

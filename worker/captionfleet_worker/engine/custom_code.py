@@ -95,8 +95,8 @@ class CustomCaptioner:
     @property
     def _takes_batches(self) -> bool:
         """A class of the original system need not extend ours."""
-        own = getattr(type(self._model), "infer_batch", None)
-        return own not in (None, CustomModel.infer_batch)
+        own = getattr(self._model, "infer_batch", None)
+        return own is not None and getattr(own, "__func__", None) is not CustomModel.infer_batch
 
     def _alone(self, image: Image.Image, prompt: str, options: dict[str, Any]) -> Caption:
         results = CustomModel.infer_batch(self._model, [image], [prompt], options)

@@ -23,7 +23,7 @@ from captionfleet_worker.engine.smoke import smoke_test
 from captionfleet_worker.engine.weights import folder_digest
 from captionfleet_worker.process_tree import adopt_orphans
 
-Progress = Callable[[str, str], None]
+Progress = Callable[[str], None]
 _HABITS = Habits()
 _MOST_DECODERS = 8
 """More decode faster than any model of today captions."""
@@ -71,7 +71,7 @@ def _load(order: EngineOrder, code: list[Path], progress: Progress) -> Ready:
         most = spec.batching.max_batch_size
         answering = Answering(captioner, spec.generation, most, min(order.threads, _MOST_DECODERS))
         if spec.acceptance.smoke_test:
-            progress("loading", "captioning a test picture")
+            progress("captioning a test picture")
             smoke_test(answering, spec.pipeline_tag)
         identity = files.identity if isinstance(files.identity, str) else files.identity.result()
     digest = code_digest(code) if spec.custom else ""
@@ -141,11 +141,11 @@ def _captioner(
     order: EngineOrder, code: list[Path], folder: Path | None, progress: Progress
 ) -> Captioner:
     if order.spec.custom:
-        progress("loading", f"loading {order.spec.custom.entrypoint}")
+        progress(f"loading {order.spec.custom.entrypoint}")
         limit = set_memory_limit(order.spec.requirements, order.device)
         return load_custom(order.spec.custom, code, order.device, folder, limit)
     assert folder, "the manifest's rules ask for source or custom"
-    progress("loading", "loading the model")
+    progress("loading the model")
 
     from captionfleet_worker.engine.checkpoint import generate_knows, load_checkpoint
 

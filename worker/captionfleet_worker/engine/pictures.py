@@ -33,9 +33,8 @@ def open_picture(picture: bytes, enough: tuple[int, int] | None = None) -> Image
     """The picture as RGB, at least 16 pixels on each side. Raises BadPicture.
 
     `enough`: width and height to which the model scales it down. A JPEG is decoded at the smallest
-    of 1/1, 1/2, 1/4 and 1/8 of its size that has twice as much: a third of the time for a photo of
-    12 megapixels, and what the model sees moves by 0.25 of 255 on average. Without the margin it
-    would be a fifth, but captions of doubtful pictures changed.
+    of 1/1, 1/2, 1/4 and 1/8 of its size that has twice as much. Without that margin captions of
+    doubtful pictures changed; with it, one of 128 pictures of noise got another caption.
     Processors take a height or width of 1 or 3 for the number of color channels.
     """
     try:

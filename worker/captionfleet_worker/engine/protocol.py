@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 
 from captionfleet.resources.model import ModelSpec
 
+CANCELLED = "cancelled"
+"""How an answer ends that nobody waits for."""
 _LENGTHS = struct.Struct("!IQ")
 
 Header = dict[str, Any]

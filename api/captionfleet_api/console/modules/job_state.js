@@ -76,7 +76,7 @@ export class JobState {
   }
 
   async cancel() {
-    await this.#act("cancel", {}, "Canceled what was still waiting.");
+    await this.#act("cancel", {}, "Canceled what was waiting or running.");
   }
 
   /** Throws what the server says against it, for the dialog to show. */
