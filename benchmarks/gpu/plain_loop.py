@@ -1,7 +1,7 @@
 """The anchor on a GPU: the plain loop over any of the checkpoints, in a process of its own.
 
-Reads `FOLDER BATCH NEW_TOKENS` per line from stdin and answers `SECONDS DIGEST`, as
-benchmarks/offline_loop.py does; `ready` once it has loaded.
+Reads `FOLDER BATCH NEW_TOKENS` per line from stdin and answers `[seconds, captions]`
+as JSON, as benchmarks/offline_loop.py does; `ready` once it has loaded.
 """
 
 import json

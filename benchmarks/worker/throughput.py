@@ -21,8 +21,6 @@ from benchmarks.worker.stage import Stage, staged
 from captionfleet_worker.engine.wording import tidy
 from captionfleet_worker.engine_process import EngineProcess
 
-_MOST_DIFFERING = 0.1
-
 
 async def measure(setting: Setting, broker: str) -> list[dict[str, object]]:
     async with AsyncExitStack() as stack:
@@ -63,19 +61,18 @@ class _Sides:
         size = self.stage.batch_size("measured") or 1
         fed, fed_captions = await in_process.saturated(self.engine, pictures, size)
         int8, int8_captions = await self.stage.saturated("int8", pictures)
-        self._compare("plain", captions, plainly)
-        self._compare("naive", captions, [tidy(each) for each in naively])
-        self._compare("fed", captions, fed_captions)
-        self._compare("int8", captions, int8_captions)
+        others = {
+            "plain": plainly, "naive": [tidy(each) for each in naively], "fed": fed_captions,
+            "int8": int8_captions,
+        }  # fmt: skip
+        for side, each in others.items():
+            differing = sum(a != b for a, b in zip(captions, each, strict=True))
+            if side != "int8" and differing > setting.most_differing:
+                raise RuntimeError(f"{differing} captions of the worker and of {side} differ")
+            self.differing[side] += differing
         found = {"plain": plain, "worker": worker, "naive": naive, "int8": int8, "fed": fed}
         for name, seconds in found.items():
             self.seconds[name].append(seconds)
-
-    def _compare(self, side: str, ours: list[str], others: list[str]) -> None:
-        differing = sum(a != b for a, b in zip(ours, others, strict=True))
-        if side != "int8" and differing > _MOST_DIFFERING * len(ours):
-            raise RuntimeError(f"{differing} captions of the worker and of {side} differ")
-        self.differing[side] += differing
 
 
 async def _in_turn(setting: Setting, sides: _Sides) -> list[dict[str, object]]:
