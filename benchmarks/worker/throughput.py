@@ -8,6 +8,7 @@ leave near ties to it. How often they differ is told, for int8 too.
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -40,6 +41,9 @@ async def measure(setting: Setting, broker: str) -> list[dict[str, object]]:
         return await _in_turn(setting, _Sides(stage, naive, plain, engine))
 
 
+Way = Callable[[], Awaitable[tuple[float, list[str]]]]
+
+
 class _Sides:
     """All of them, warm."""
 
@@ -52,27 +56,30 @@ class _Sides:
         }
         self.differing = Counter[str]()
 
-    async def round(self, folder: Path, setting: Setting, batch: int) -> None:
+    async def round(self, folder: Path, setting: Setting, batch: int, *, backwards: bool) -> None:
         """Each side once over the same pictures. Raises RuntimeError if they say other things."""
         pictures = read(folder)
-        plain, plainly = await asyncio.to_thread(self.plain.run, folder, batch, setting.tokens)
-        worker, captions = await self.stage.saturated("measured", pictures)
-        naive, naively = await self.naive.run(pictures)
         size = self.stage.batch_size("measured") or 1
-        fed, fed_captions = await in_process.saturated(self.engine, pictures, size)
-        int8, int8_captions = await self.stage.saturated("int8", pictures)
-        others = {
-            "plain": plainly, "naive": [tidy(each) for each in naively], "fed": fed_captions,
-            "int8": int8_captions,
-        }  # fmt: skip
-        for side, each in others.items():
-            differing = sum(a != b for a, b in zip(captions, each, strict=True))
-            if side != "int8" and differing > setting.most_differing:
-                raise RuntimeError(f"{differing} captions of the worker and of {side} differ")
-            self.differing[side] += differing
-        found = {"plain": plain, "worker": worker, "naive": naive, "int8": int8, "fed": fed}
-        for name, seconds in found.items():
-            self.seconds[name].append(seconds)
+        ways: dict[str, Way] = {
+            "plain": lambda: asyncio.to_thread(self.plain.run, folder, batch, setting.tokens),
+            "worker": lambda: self.stage.saturated("measured", pictures),
+            "naive": lambda: self.naive.run(pictures),
+            "fed": lambda: in_process.saturated(self.engine, pictures, size),
+            "int8": lambda: self.stage.saturated("int8", pictures),
+        }
+        said: dict[str, list[str]] = {}
+        for side in reversed(ways) if backwards else ways:
+            seconds, captions = await ways[side]()
+            self.seconds[side].append(seconds)
+            said[side] = [tidy(each) for each in captions]
+        for side in ("plain", "naive", "fed", "int8"):
+            self._compare(side, said["worker"], said[side], setting.most_differing)
+
+    def _compare(self, side: str, ours: list[str], others: list[str], most: int) -> None:
+        differing = sum(a != b for a, b in zip(ours, others, strict=True))
+        if side != "int8" and differing > most:
+            raise RuntimeError(f"{differing} captions of the worker and of {side} differ")
+        self.differing[side] += differing
 
 
 async def _in_turn(setting: Setting, sides: _Sides) -> list[dict[str, object]]:
@@ -85,7 +92,8 @@ async def _in_turn(setting: Setting, sides: _Sides) -> list[dict[str, object]]:
         folder = write_pictures(
             setting.work / f"round-{turn}", setting.pictures, turn, setting.size
         )
-        await sides.round(folder, setting, best)
+        # Machines give much at first and less later: nobody shall always come first.
+        await sides.round(folder, setting, best, backwards=turn % 2 == 0)
         loads.append(load())
     about = {
         "model": setting.model, "pictures": setting.pictures, "threads": setting.threads,
