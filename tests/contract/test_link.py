@@ -1,8 +1,10 @@
 """The broker link: confirmed publishing, and answers instead of silence."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 
+import aio_pika
 import pytest
 from tests.conftest import eventually
 
@@ -66,6 +68,19 @@ async def test_publishing_without_a_connection_says_that_nothing_is_known() -> N
     link = Link("amqp://127.0.0.1:1/", "nobody", setup)
     with pytest.raises(NotConfirmed):
         await link.publish("exchange", "key", b"")
+
+
+async def test_a_link_that_cannot_connect_leaves_no_connection_open() -> None:
+    async def setup(_: Session) -> None:
+        return None
+
+    link = Link("amqp://127.0.0.1:1/", "nobody", setup)
+    running = asyncio.create_task(link.run())
+    await eventually(lambda: "cannot be reached" in link.trouble)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    made = [each for each in gc.get_objects() if isinstance(each, aio_pika.Connection)]
+    assert not [each for each in made if each.url.port == 1 and not each.is_closed]
 
 
 async def test_an_unacked_delivery_comes_back_counted(

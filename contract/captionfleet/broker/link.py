@@ -21,6 +21,7 @@ from aio_pika.abc import (
     AbstractIncomingMessage,
     AbstractQueue,
 )
+from aio_pika.connection import make_url
 from aio_pika.exceptions import (
     AMQPError,
     ChannelClosed,
@@ -321,20 +322,20 @@ class Link:
         connections: list[AbstractConnection] = []
         try:
             for purpose in ("publish", "consume"):
-                connections.append(
-                    await aio_pika.connect(
-                        self._url,
-                        timeout=10,
-                        client_properties={"connection_name": f"{self._name} {purpose}"},
-                        heartbeat=10,
-                    )
+                connection = aio_pika.Connection(
+                    make_url(self._url),
+                    client_properties={"connection_name": f"{self._name} {purpose}"},
+                    heartbeat=10,
                 )
+                # Before it connects: one that cannot has to be closed too.
+                connections.append(connection)
+                await connection.connect(timeout=10)
             channel = await connections[0].channel(on_return_raises=True)
             return Session(connections[0], connections[1], channel)
         except BaseException:
-            for connection in connections:
+            for each in connections:
                 with contextlib.suppress(*CONNECTION_TROUBLE):
-                    await connection.close()
+                    await each.close()
             raise
 
 
