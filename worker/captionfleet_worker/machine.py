@@ -8,6 +8,9 @@ from captionfleet_worker.device import Device, read_gpu
 from captionfleet_worker.metrics import Meters, Usage
 
 _GPU_PERIOD_SECONDS = 10.0
+_PERIOD_SECONDS = 2.0
+"""A busy worker tells more often than that how it is, and to read what its engines take costs
+10 ms each."""
 
 
 class Machine:
@@ -17,6 +20,7 @@ class Machine:
         self._device = device
         self._usage = Usage(meters)
         self._gpu_read_at = float("-inf")
+        self._measured_at = float("-inf")
         self.memory_total = 0
         """Bytes that copies may use: of the GPU on a GPU worker, else of the cgroup or host."""
         self.memory_used = 0
@@ -28,9 +32,12 @@ class Machine:
         return self.memory_total - self.memory_used if self.memory_total else None
 
     async def measure(self, engines: Sequence[int]) -> None:
-        """Memory for the next heartbeat, processor and memory for /metrics."""
-        cgroup = read_cgroup()
+        """Memory for the next heartbeats, processor and memory for /metrics; every 2 s at most."""
         now = time.monotonic()
+        if now - self._measured_at < _PERIOD_SECONDS:
+            return
+        self._measured_at = now
+        cgroup = read_cgroup()
         self._usage.sample(engines, memory_total(cgroup), now)
         if self._device.kind == "CPU" or now - self._gpu_read_at >= _GPU_PERIOD_SECONDS:
             await self._measure_memory(cgroup)
