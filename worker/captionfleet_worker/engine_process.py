@@ -23,7 +23,7 @@ from captionfleet_worker.engine.protocol import (
     Header,
     LoadFailed,
     Shot,
-    encode,
+    framed,
     read_frame,
 )
 from captionfleet_worker.engine_log import EngineLog
@@ -177,7 +177,7 @@ class EngineProcess:
             "sizes": [len(shot.picture) for shot in shots],
         }  # fmt: skip
         with contextlib.suppress(ConnectionError):  # who listens notices, and ends the run
-            await self._send(header, b"".join(shot.picture for shot in shots))
+            await self._send(header, [shot.picture for shot in shots])
         return await run.answers
 
     def cancel(self, tokens: Sequence[str]) -> None:
@@ -187,7 +187,7 @@ class EngineProcess:
         end by itself; where it takes one picture at a time, those are skipped.
         """
         with contextlib.suppress(ConnectionError, RuntimeError):  # it is just ending
-            self._writer.write(encode({"do": "cancel", "tokens": list(tokens)}))
+            self._writer.writelines(framed({"do": "cancel", "tokens": list(tokens)}))
 
     def memory_bytes(self) -> int:
         """Bytes it takes now: of the GPU on a GPU, else its share of main memory (PSS)."""
@@ -245,8 +245,8 @@ class EngineProcess:
             asked=said["asked"],
         )
 
-    async def _send(self, header: Header, body: bytes = b"") -> None:
-        self._writer.write(encode(header, body))
+    async def _send(self, header: Header, pictures: Sequence[bytes] = ()) -> None:
+        self._writer.writelines(framed(header, pictures))
         await self._writer.drain()
 
     async def _listen(self) -> None:

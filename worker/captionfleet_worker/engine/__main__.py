@@ -28,7 +28,7 @@ from captionfleet_worker.engine.protocol import (
     LoadFailed,
     Shot,
     cut,
-    encode,
+    framed,
     receive_frame,
 )
 from captionfleet_worker.memory_of import resident_memory
@@ -164,7 +164,7 @@ def _unload(ready: Ready, stream: BinaryIO) -> None:
 
 
 def _say(stream: BinaryIO, header: dict[str, Any]) -> None:
-    stream.write(encode(header))
+    stream.writelines(framed(header))
     stream.flush()
 
 

@@ -6,7 +6,7 @@ A frame is two lengths, a JSON header, and raw bytes (the pictures of a batch).
 import asyncio
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -105,9 +105,10 @@ class LoadFailed(Exception):
         self.retriable = retriable
 
 
-def encode(header: Mapping[str, Any], body: bytes = b"") -> bytes:
+def framed(header: Mapping[str, Any], pictures: Sequence[bytes] = ()) -> list[bytes]:
+    """In parts, to be written one after the other: pictures are not copied for it."""
     text = json.dumps(header).encode()
-    return _LENGTHS.pack(len(text), len(body)) + text + body
+    return [_LENGTHS.pack(len(text), sum(map(len, pictures))) + text, *pictures]
 
 
 async def read_frame(stream: asyncio.StreamReader) -> tuple[Header, bytes]:
