@@ -25,10 +25,11 @@ async def test_the_old_copy_captions_while_the_new_one_loads_and_both_answer(
     pictures = await stream(api, "during")
     await eventually(lambda: len(api.ends()) == len(pictures), what="captions while it loads")
     workshop.may_load.set()
-    more = await stream(api, "after")
-    ends = await api.settle(pictures | more)
-    assert ends == {task: {f"a {each.decode()}"} for task, each in (pictures | more).items()}
+    pictures |= await stream(api, "meanwhile")  # by whichever is first
     await eventually(lambda: (c := operator.copy("m")) and not c.beside)
+    pictures |= await stream(api, "after")
+    ends = await api.settle(pictures)
+    assert ends == {task: {f"a {each.decode()}"} for task, each in pictures.items()}
     assert {each.fingerprint for each in captioned(api)} == {"old", "new"}
     assert [engine.alive for engine in workshop.engines] == [False, True]
 
