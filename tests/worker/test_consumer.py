@@ -24,6 +24,12 @@ async def said(desk: Desk, count: int) -> dict[str, str]:
     return desk.outcomes()
 
 
+def cancel(place: Workplace, copy: LiveCopy, *tokens: str) -> None:
+    """As the agent does when an api tells so."""
+    place.cancelled.add(tokens)
+    copy.recall()
+
+
 async def test_pictures_become_captions_with_their_own_tokens(
     desk: Desk, link: Link, copy: LiveCopy
 ) -> None:
@@ -410,8 +416,7 @@ async def test_cancelled_tasks_that_wait_are_dropped_and_the_engine_is_told_of_t
     await desk.send(b"a", token="waits")
     [kept] = await desk.send(b"b")
     await eventually(lambda: len(copy.held_tokens) == 3)
-    place.cancelled.add(["runs", "waits"])
-    copy.recall(frozenset(["runs", "waits"]))
+    cancel(place, copy, "runs", "waits")
     assert workshop.engines[0].cancelled == ["runs"]
     await eventually(lambda: len(copy.held_tokens) == 2)
     workshop.gate.set()
@@ -434,8 +439,7 @@ async def test_what_is_cancelled_while_the_engine_comes_back_is_not_tried_again(
     workshop.may_load.clear()
     workshop.gate.set()
     await eventually(lambda: len(workshop.orders) == 2)
-    place.cancelled.add(["gone"])
-    copy.recall(frozenset(["gone"]))
+    cancel(place, copy, "gone")
     workshop.may_load.set()
     outcomes = await said(desk, 3)
     assert (outcomes[poison], outcomes[kept]) == ("crashes_the_model", "a b")
@@ -456,8 +460,7 @@ async def test_a_task_that_is_tried_alone_can_be_cancelled(
     workshop.gate.clear()
     workshop.may_load.set()
     await eventually(lambda: len(workshop.batches) == 2)
-    place.cancelled.add(["gone"])
-    copy.recall(frozenset(["gone"]))
+    cancel(place, copy, "gone")
     assert workshop.engines[1].cancelled == ["gone"]
     workshop.gate.set()
 

@@ -165,7 +165,7 @@ class Agent:
             log.warning("cancellation refused", why=str(error))
             return
         self._cancelled.add(tokens)
-        self._copies.recall(tokens)
+        self._copies.recall()
 
     async def _resuming(self) -> None:
         await asyncio.sleep(self._settings.resume_seconds)

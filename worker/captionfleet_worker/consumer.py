@@ -113,7 +113,7 @@ class ModelConsumer:
         names: Names,
         meters: Meters,
         changed: Callable[[], None],
-        cancelled: Container[str] = (),
+        cancelled: Container[str],
     ) -> None:
         """`cancelled`: tokens whose answers nobody waits for."""
         self._model = model
@@ -180,12 +180,12 @@ class ModelConsumer:
             for each in self._flights:
                 each.running.cancel()
 
-    def recall(self, tokens: frozenset[str]) -> None:
-        """These were cancelled: drop those that wait, and let the engine end the others."""
+    def recall(self) -> None:
+        """More was cancelled: drop what waits of it, and let the engine end the rest."""
         self._drop_gone()
         flying = [each.task.token for flight in self._flights for each in flight.batch]
-        if told := [token for token in flying if token in tokens]:
-            self._captioner.cancel(told)
+        if gone := [token for token in flying if token in self._cancelled]:
+            self._captioner.cancel(gone)
 
     def wake(self) -> None:
         """Look again: the engine may have ended while idle."""
@@ -221,15 +221,13 @@ class ModelConsumer:
             return
         if delivery.delivery_count:
             self._meters.redelivered.labels(self._model).inc()
-        if task.token in self._cancelled:
-            self._meters.cancelled.labels(self._model).inc()
-            await delivery.ack()
-            return
         self._arrivals += 1
         seeded = task.options.get("seed") is not None or self._captioner.seeded
         held = Held(self._arrivals, task, delivery, alone=seeded or lane == Lane.SUSPECT)
         self._held[held.number] = held
-        if verdict := on_arrival(lane, delivery.delivery_count, task):
+        if task.token in self._cancelled:
+            self._answers.drop(held)
+        elif verdict := on_arrival(lane, delivery.delivery_count, task):
             self._answers.give(held, verdict)
         elif self._draining.is_set():
             self._answers.give(held, RETURNED)

@@ -90,9 +90,10 @@ class Copies:
     def running_tokens(self) -> list[str]:
         return [token for copy in self._copies.values() for token in copy.running_tokens]
 
-    def recall(self, tokens: frozenset[str]) -> None:
+    def recall(self) -> None:
+        """More was cancelled."""
         for copy in self._copies.values():
-            copy.recall(tokens)
+            copy.recall()
 
     def pids(self) -> list[int]:
         """Processes of the engines."""

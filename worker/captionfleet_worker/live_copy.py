@@ -180,10 +180,10 @@ class LiveCopy:
             return False
         return judge(self._consumer.quiet_seconds(), await self._consumer.lanes.ready(session))
 
-    def recall(self, tokens: frozenset[str]) -> None:
-        """Nobody waits for these any more, of whatever model they are."""
+    def recall(self) -> None:
+        """More was cancelled, of whatever model it is."""
         if self._consumer:
-            self._consumer.recall(tokens)
+            self._consumer.recall()
 
     @property
     def pid(self) -> int | None:
