@@ -98,9 +98,9 @@ class _Part:
     """Pictures that share one call of the model, and their places in the batch."""
 
     places: list[int]
-    pictures: list[bytes]
-    tokens: list[str]
+    shots: list[Shot]
     prompt: str
+    """Of all of them."""
     generation: Settled
     inputs: Any = None
     """What the captioner prepared; None if it could not."""
@@ -110,10 +110,8 @@ class _Part:
     def cut(self, size: int) -> Iterator["_Part"]:
         for start in range(0, len(self.places), size):
             end = start + size
-            yield _Part(
-                self.places[start:end], self.pictures[start:end], self.tokens[start:end],
-                self.prompt, self.generation,
-            )  # fmt: skip
+            places, shots = self.places[start:end], self.shots[start:end]
+            yield _Part(places, shots, self.prompt, self.generation)
 
 
 @dataclass(frozen=True)
@@ -176,23 +174,22 @@ class Answering:
         size = 1 if generation.seed is not None else self.max_batch_size
         parts: list[_Part] = []
         for prompt, places in asked.items():
-            pictures = [shots[at].picture for at in places]
-            tokens = [shots[at].token for at in places]
-            whole = _Part(places, pictures, tokens, prompt, generation)
+            whole = _Part(places, [shots[at] for at in places], prompt, generation)
             parts += [self._prepared(part) for part in whole.cut(size)]
         return Batch(refused, parts)
 
     def _prepared(self, part: _Part) -> _Part:
         captioner = self._captioner
         try:
-            images = open_pictures(part.pictures, captioner.enough, self._decoders)
+            pictures = [shot.picture for shot in part.shots]
+            images = open_pictures(pictures, captioner.enough, self._decoders)
             return replace(part, inputs=captioner.prepare(images, part.prompt, part.generation))
         except Exception as error:
             return replace(part, problem=self._problem(error))
 
     def _captioned(self, part: _Part, cancelled: Container[str]) -> list[Answer]:
         """Caption together; if that fails, in smaller parts, until only the guilty ones fail."""
-        count = len(part.pictures)
+        count = len(part.shots)
         if count > self.max_batch_size:  # prepared before memory was found to be short
             return self._in_parts(part, self.max_batch_size, cancelled)
         outcome = self._tried(part, cancelled)
@@ -216,10 +213,10 @@ class Answering:
 
     def _tried(self, part: _Part, cancelled: Container[str]) -> list[Answer] | _Problem:
         def gone(place: int) -> bool:
-            return part.tokens[place] in cancelled
+            return part.shots[place].token in cancelled
 
-        if all(map(gone, range(len(part.tokens)))):
-            return [_CANCELLED] * len(part.tokens)
+        if all(map(gone, range(len(part.shots)))):
+            return [_CANCELLED] * len(part.shots)
         if part.problem:
             return part.problem
         try:
