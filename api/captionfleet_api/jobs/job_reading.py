@@ -41,6 +41,11 @@ async def job_page(
     return await _shapes(session, fleet_view, (await session.scalars(query)).all())
 
 
+async def job_state(session: AsyncSession, job_id: str) -> str | None:
+    """Alone, for who asks often; None if there is no job."""
+    return await session.scalar(select(Job.state).where(Job.id == job_id))
+
+
 async def last_change(session: AsyncSession, job_id: str) -> int | None:
     """The number of the job's last change, its tasks' included; None if there is no job."""
     of_job = (

@@ -7,13 +7,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import TypeAdapter
-from sqlalchemy import select
 from starlette.datastructures import FormData, UploadFile
 
 from captionfleet_api import metrics
 from captionfleet_api.images.normalize import BadPicture
 from captionfleet_api.jobs.events import either
-from captionfleet_api.jobs.job_reading import job_shape
+from captionfleet_api.jobs.job_reading import job_shape, job_state
 from captionfleet_api.jobs.orders import Order, Rejected
 from captionfleet_api.jobs.requests import CaptionsAsked, Filename, ImageAsked, JobAsked
 from captionfleet_api.jobs.shapes import CaptionsShape, JobShape
@@ -24,7 +23,7 @@ from captionfleet_api.routes.forms import columns_in, files_in, form_of, is_form
 from captionfleet_api.routes.images import blamed_on, take_file
 from captionfleet_api.routes.problems import Problem
 from captionfleet_api.settings import ApiSettings
-from captionfleet_api.store.tables import Job, JobState
+from captionfleet_api.store.tables import JobState
 
 Key = Annotated[
     str | None,
@@ -102,12 +101,8 @@ async def shown_job(api: Parts, job_id: str) -> JobShape:
     async with api.database.read() as session:
         job = await job_shape(session, api.fleet_view, job_id)
     if job is None:
-        raise _unknown(job_id)
+        raise Problem(404, f"there is no job {job_id}")
     return job
-
-
-def _unknown(job_id: str) -> Problem:
-    return Problem(404, f"there is no job {job_id}")
 
 
 async def _captions(api: Parts, job: str) -> CaptionsShape:
@@ -178,22 +173,15 @@ def _filename(file: UploadFile) -> str:
     return _FILENAME.validate_python((file.filename or "")[:1024])
 
 
-async def _state(api: Parts, job_id: str) -> str:
-    """Alone, because whoever waits asks often. Raises Problem if somebody deleted the job."""
-    async with api.database.read() as session:
-        state = await session.scalar(select(Job.state).where(Job.id == job_id))
-    if state is None:
-        raise _unknown(job_id)
-    return state
-
-
 async def _ended(api: Parts, job: str, seconds: float) -> bool:
-    """Wait until the job is not running any more; false if that takes longer."""
+    """Wait until the job is not running any more, or was deleted; false if that takes longer."""
     deadline = time.monotonic() + seconds
     with api.changes.following(job) as changed:
         while True:
             changed.clear()
-            if await _state(api, job) != JobState.RUNNING:
+            async with api.database.read() as session:
+                state = await job_state(session, job)
+            if state != JobState.RUNNING:
                 return True
             left = deadline - time.monotonic()
             if left <= 0 or api.ending.is_set():
