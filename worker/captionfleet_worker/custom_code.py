@@ -15,6 +15,7 @@ from watchfiles import Change, awatch
 
 from captionfleet.catalog.custom_folder import FoundClass, find_classes
 from captionfleet.messages import reported_as
+from captionfleet.resources.model import code_file
 
 log = structlog.get_logger()
 
@@ -68,8 +69,7 @@ def code_of(spec: Mapping[str, Any], found: Callable[[str], str | None]) -> str 
     if not custom:
         return None
     files = {str(PurePosixPath(each["path"])): each["content"] for each in custom.get("files", ())}
-    module = custom["entrypoint"].partition(":")[0].replace(".", "/")
-    if f"{module}.py" in files:
+    if code_file(custom["entrypoint"]) in files:
         return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
     return found(custom["entrypoint"])
 

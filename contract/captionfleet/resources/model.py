@@ -92,6 +92,11 @@ class ConfigMapReference(Resource):
     """Name of an immutable ConfigMap in the model's namespace; each of its keys is a file."""
 
 
+def code_file(entrypoint: str) -> str:
+    """models/mine.py of models.mine:Mine."""
+    return f"{entrypoint.partition(':')[0].replace('.', '/')}.py"
+
+
 class Custom(Resource):
     model_config = rules(
         rule(
@@ -128,7 +133,7 @@ class Custom(Resource):
     @property
     def file(self) -> str:
         """Where the class stands, as its author writes it: models/mine.py."""
-        return f"{self.entrypoint.partition(':')[0].replace('.', '/')}.py"
+        return code_file(self.entrypoint)
 
     @property
     def is_brought(self) -> bool:
