@@ -13,12 +13,13 @@ from captionfleet.broker.names import Names
 from captionfleet.broker.topology import declare_model_queues
 
 
+async def nothing(_: Session) -> None:
+    """What these links set up."""
+
+
 @pytest.fixture
 async def link(broker_url: str, session: Session) -> AsyncIterator[Link]:
-    async def setup(_: Session) -> None:
-        return None
-
-    link = Link(broker_url, "test link", setup)
+    link = Link(broker_url, "test link", nothing)
     task = asyncio.create_task(link.run())
     await link.connected()
     yield link
@@ -62,19 +63,13 @@ async def test_consuming_a_missing_queue_names_it(session: Session, names: Names
 
 
 async def test_publishing_without_a_connection_says_that_nothing_is_known() -> None:
-    async def setup(_: Session) -> None:
-        return None
-
-    link = Link("amqp://127.0.0.1:1/", "nobody", setup)
+    link = Link("amqp://127.0.0.1:1/", "nobody", nothing)
     with pytest.raises(NotConfirmed):
         await link.publish("exchange", "key", b"")
 
 
 async def test_a_link_that_cannot_connect_leaves_no_connection_open() -> None:
-    async def setup(_: Session) -> None:
-        return None
-
-    link = Link("amqp://127.0.0.1:1/", "nobody", setup)
+    link = Link("amqp://127.0.0.1:1/", "nobody", nothing)
     running = asyncio.create_task(link.run())
     await eventually(lambda: "cannot be reached" in link.trouble)
     running.cancel()
