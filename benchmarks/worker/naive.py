@@ -15,6 +15,7 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractQueue
 
 from captionfleet.ids import new_nonce
+from captionfleet_worker.engine.wording import tidy
 
 _PROGRAM = Path(__file__).parent.parent / "naive_worker.py"
 
@@ -26,7 +27,7 @@ class NaiveWorker:
     replies: AbstractQueue
 
     async def run(self, pictures: Sequence[bytes]) -> tuple[float, list[str]]:
-        """Seconds and captions."""
+        """Seconds, and the captions as an engine tidies them."""
         captions: dict[int, str] = {}
         began = time.perf_counter()
         for number, picture in enumerate(pictures):
@@ -40,7 +41,7 @@ class NaiveWorker:
                 await message.ack()
                 if len(captions) == len(pictures):
                     break
-        return time.perf_counter() - began, [captions[i] for i in range(len(pictures))]
+        return time.perf_counter() - began, [tidy(captions[i]) for i in range(len(pictures))]
 
 
 @asynccontextmanager

@@ -19,7 +19,6 @@ from benchmarks.worker.naive import NaiveWorker, naive_worker
 from benchmarks.worker.setting import Setting, spec_for
 from benchmarks.worker.stage import Stage, staged
 
-from captionfleet_worker.engine.wording import tidy
 from captionfleet_worker.engine_process import EngineProcess
 
 
@@ -69,9 +68,8 @@ class _Sides:
         }
         said: dict[str, list[str]] = {}
         for side in reversed(ways) if backwards else ways:
-            seconds, captions = await ways[side]()
+            seconds, said[side] = await ways[side]()
             self.seconds[side].append(seconds)
-            said[side] = [tidy(each) for each in captions]
         for side in ("plain", "naive", "fed", "int8"):
             self._compare(side, said["worker"], said[side], setting.most_differing)
 
