@@ -1,12 +1,13 @@
 """The broker link: confirmed publishing, and answers instead of silence."""
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aio_pika
 import pytest
 from tests.conftest import eventually
+from yarl import URL
 
 from captionfleet.broker.link import Delivery, Link, NotConfirmed, QueueMissing, Session, Unroutable
 from captionfleet.broker.names import Names
@@ -68,14 +69,24 @@ async def test_publishing_without_a_connection_says_that_nothing_is_known() -> N
         await link.publish("exchange", "key", b"")
 
 
-async def test_a_link_that_cannot_connect_leaves_no_connection_open() -> None:
+async def test_a_link_that_cannot_connect_leaves_no_connection_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[aio_pika.Connection] = []
+
+    class Remembered(aio_pika.Connection):
+        def __init__(self, url: URL, **settings: Any) -> None:
+            super().__init__(url, **settings)
+            made.append(self)
+
+    monkeypatch.setattr(aio_pika, "Connection", Remembered)
     link = Link("amqp://127.0.0.1:1/", "nobody", nothing)
     running = asyncio.create_task(link.run())
     await eventually(lambda: "cannot be reached" in link.trouble)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    made = [each for each in gc.get_objects() if isinstance(each, aio_pika.Connection)]
-    assert not [each for each in made if each.url.port == 1 and not each.is_closed]
+    assert made
+    assert all(each.is_closed for each in made)
 
 
 async def test_an_unacked_delivery_comes_back_counted(
