@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from playwright.async_api import Locator, Page, expect
-from tests.api.console_stage import Stage
+from tests.api.console_stage import MODELS, Stage
+
+from captionfleet.messages import OperatorHeartbeat, OverrideState, Wanted
 
 
 @pytest.fixture
@@ -14,6 +16,7 @@ async def row(page: Page, stage: Stage) -> AsyncIterator[Locator]:
     row = page.get_by_role("row").filter(has_text="alpha")
     await expect(row).to_contain_text("ready")
     yield row
+    stage.worker.models = tuple(MODELS)
     async with stage.client() as client:
         for model in ("alpha", "beta", "gamma"):
             await client.delete(f"/workers/{stage.worker.id}/overrides/{model}")
@@ -30,7 +33,7 @@ def menu(row: Locator) -> Locator:
 
 
 def item(row: Locator, name: str) -> Locator:
-    return row.get_by_role("menuitem").filter(has=row.page.locator("b", has_text=name))
+    return row.get_by_role("menuitem").filter(has=row.page.get_by_text(name, exact=True))
 
 
 async def test_a_model_is_unloaded_and_released_by_keyboard(
@@ -77,3 +80,45 @@ async def test_eviction_is_asked_for_twice(page: Page, stage: Stage, row: Locato
     await dialog.get_by_role("button", name="Evict it").click()
     await expect(row).to_contain_text("asked: absent")
     assert await asked(stage) == {"alpha": "absent"}
+
+
+async def test_a_model_is_downloaded_then_loaded_and_the_page_tells_how_far_it_is(
+    page: Page, stage: Stage, row: Locator
+) -> None:
+    stage.worker.models = ("alpha", "beta")
+    gamma = page.get_by_role("row").filter(has=page.locator("b", has_text="gamma"))
+    await expect(gamma).to_have_count(0)
+    await page.get_by_label("Another model").select_option("gamma")
+    await expect(gamma).to_contain_text("not here")
+    for name, state, told in (
+        ("Download", Wanted.CACHED, "downloading, 12 of 64 MB"),
+        ("Load", Wanted.LOADED, "loading, 3 s so far"),
+    ):
+        await gamma.get_by_role("button", name="What to do with gamma").click()
+        await item(gamma, name).click()
+        await expect(gamma).to_contain_text(f"asked: {state}")
+        assert await asked(stage) == {"gamma": state}
+        await operator_says(stage, OverrideState(wanted=state, message=told))
+        await expect(gamma.locator(".muted", has_text=told)).to_be_visible()
+
+
+async def test_a_refused_wish_stands_out_with_its_reason(
+    page: Page, stage: Stage, row: Locator
+) -> None:
+    await menu(row).click()
+    await item(row, "Load").click()
+    await expect(row).to_contain_text("asked: loaded")
+    told = "needs 14 GB, the worker has 2 GB free: unload another model"
+    await operator_says(stage, OverrideState(wanted=Wanted.LOADED, message=told, refused=True))
+    await expect(row.locator(".failure")).to_contain_text(told)
+
+
+async def operator_says(stage: Stage, state: OverrideState) -> None:
+    """The same of every model that something is asked about."""
+    beat = OperatorHeartbeat(
+        operator="operator", incarnation="o", waiting={},
+        overrides={stage.worker.id: dict.fromkeys(await asked(stage), state)},
+    )  # fmt: skip
+    await stage.worker.link.publish(
+        stage.worker.names.heartbeats, "", beat.encode(), mandatory=False, persistent=False
+    )
