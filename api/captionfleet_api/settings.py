@@ -14,7 +14,6 @@ _DRIVERS = {
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
-    "sqlite+aiosqlite": "sqlite+aiosqlite",
 }
 
 

@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from captionfleet_api.store.sqlite import connecting
 
 _BUSY_SECONDS = 30
 _CONNECT_SECONDS = 5
@@ -69,7 +71,9 @@ def open_database(url: str) -> Database:
                 connect_args={"connect_timeout": _CONNECT_SECONDS},
             )
         )
-    engine = create_async_engine(url)
+    path = make_url(url).database
+    assert path, "only PostgreSQL's addresses come from people"
+    engine = create_async_engine(url, async_creator=connecting(path))
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return Database(engine)
