@@ -17,7 +17,7 @@ Image.MAX_IMAGE_PIXELS = None
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 LARGEST_SIDE = 20_000
 THUMBNAIL_SIDE = 256
-_SAMPLE_SIDE = 256
+_SAMPLE_SIDE = 128
 # What Pillow's decoders raise on broken files.
 _BROKEN = (OSError, SyntaxError, ValueError, struct.error, EOFError, IndexError, KeyError,
            TypeError, ZeroDivisionError, OverflowError, NotImplementedError)  # fmt: skip
@@ -183,7 +183,8 @@ def _is_flat(image: Image.Image) -> bool:
         (left, top, min(left + _SAMPLE_SIDE, image.width), min(top + _SAMPLE_SIDE, image.height))
     )
     jpeg = _file(sample, "JPEG", quality=95, subsampling=0)
-    return len(_file(sample, "PNG")) < 2 * len(jpeg)
+    # Packed loosely, which takes a tenth of the time and tells as much.
+    return len(_file(sample, "PNG", compress_level=1)) < 2 * len(jpeg)
 
 
 def _thumbnail(image: Image.Image) -> bytes:
