@@ -78,7 +78,7 @@ class Observer:
         return ModelSeen(
             manifest=manifest,
             fingerprint=self._fingerprint(manifest),
-            weight_bytes=self._weights.size(manifest.spec),
+            weights=self._weights.sizes(manifest.spec),
             queue_trouble=queue_trouble,
             code=self._code.files(manifest),
             code_trouble=self._code.trouble(manifest),

@@ -14,6 +14,7 @@ from captionfleet.messages import (
     Wanted,
 )
 from captionfleet.resources import API_VERSION, ModelManifest, PoolManifest, parse_manifest
+from captionfleet.sizes import WeightSizes
 from captionfleet_operator.planner import (
     Memory,
     ModelSeen,
@@ -32,7 +33,10 @@ START = 1_800_000_000.0
 def model(
     name: str, *, labels: Mapping[str, str] | None = None, weights: int | None = None, **spec: Any
 ) -> ModelSeen:
-    """Proven on first use, so that nothing is loaded for a proof but where a test asks for it."""
+    """Proven on first use, so that nothing is loaded for a proof but where a test asks for it.
+
+    `weights`: bytes of files in bfloat16.
+    """
     manifest = parse_manifest(
         {
             "apiVersion": API_VERSION,
@@ -46,7 +50,8 @@ def model(
         }
     )
     assert isinstance(manifest, ModelManifest)
-    return ModelSeen(manifest, manifest.spec.fingerprint(), weight_bytes=weights)
+    sizes = WeightSizes(weights, weights // 2, 0) if weights else None
+    return ModelSeen(manifest, manifest.spec.fingerprint(), weights=sizes)
 
 
 def pinned(name: str, copies: int = 1, **spec: Any) -> ModelSeen:

@@ -14,7 +14,7 @@ from captionfleet.broker.names import Names
 from captionfleet.catalog import FolderCatalog
 from captionfleet.resources import ModelPhase, ModelStatus
 from captionfleet.resources.model import ModelSpec, Source, VolumeSource
-from captionfleet.sizes import weight_bytes
+from captionfleet.sizes import WeightSizes
 from captionfleet_operator.queues import ModelQueues
 from captionfleet_operator.statuses import StaleStatuses, StatusWriter
 from captionfleet_operator.weights import Weights
@@ -197,14 +197,9 @@ def test_statuses_of_vanished_resources_are_removed_after_a_while(tmp_path: Path
     assert [file.name for file in folder.iterdir()] == ["a.json"]
 
 
-def test_weights_are_the_safetensors_else_the_bin_files(tmp_path: Path) -> None:
-    assert weight_bytes(tmp_path) is None
+def test_weights_are_looked_up_where_this_machine_has_them(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"12345")
-    assert weight_bytes(tmp_path) == 5
-    (tmp_path / "model-1.safetensors").write_bytes(b"12")
-    (tmp_path / "model-2.safetensors").write_bytes(b"3")
-
     spec = ModelSpec(source=Source(volume=VolumeSource(path=str(tmp_path))))
 
-    assert Weights().size(spec) == 3
-    assert Weights().size(model("hub").spec) is None
+    assert Weights().sizes(spec) == WeightSizes(stored=5, numbers=0, kept=5)
+    assert Weights().sizes(model("hub").spec) is None

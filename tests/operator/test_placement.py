@@ -144,6 +144,18 @@ def test_weights_that_are_too_large_are_not_tried() -> None:
     assert loaded(decide(seen)) == []
 
 
+def test_half_precision_counts_in_the_format_that_it_loads_in() -> None:
+    half = model("a", weights=3 * GB)
+    for device, tried in (("CPU", []), ("GPU", ["a"])):
+        seen = world(
+            models=[half], pools=[pool()], workers=[worker(device=device)], demand={"a": 1}
+        )
+        assert loaded(decide(seen)) == tried
+    asked = model("a", weights=3 * GB, loader={"dtype": "bfloat16"})
+    seen = world(models=[asked], pools=[pool()], workers=[worker()], demand={"a": 1})
+    assert loaded(decide(seen)) == ["a"]
+
+
 def test_a_model_of_unknown_size_may_have_a_small_machine_for_itself() -> None:
     seen = world(
         models=[model("a")], pools=[pool()], workers=[worker(memory=1 * GB)], demand={"a": 1}

@@ -351,7 +351,8 @@ class LiveCopy:
     async def _start_engine(self) -> None:
         order = self._order or self._make_order()
         self._order = await self._place.supply(order, self._tell_download)
-        check_fits(self.model, self._order.files, await self._place.free_bytes())
+        free = await self._place.free_bytes()
+        await asyncio.to_thread(check_fits, self._order, free)  # it reads, perhaps over a network
         self._engine = await self._place.start_engine(self._order, self._tell_progress)
         self._loaded = self._engine.loaded
         self._learning = self._learning or self._place.learning(self._loaded)

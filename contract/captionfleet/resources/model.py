@@ -376,6 +376,14 @@ class ModelSpec(Resource):
     suspend: bool = False
     """True unloads the model and lets its tasks wait."""
 
+    def weight_width(self, device: str) -> int | None:
+        """Bytes of one number of the weights when they load on a worker of this device type; None
+        for a person's own code, which loads them in its own way. int8 is rounded afterwards."""
+        if self.custom:
+            return None
+        whole = self.loader.dtype is DType.FLOAT32
+        return 4 if whole or (self.loader.dtype is DType.AUTO and device == "CPU") else 2
+
     def fingerprint(self) -> str:
         """Digest of what a copy is made of: a copy with another fingerprint must be replaced.
 

@@ -12,8 +12,8 @@ GUESSED_BYTES = 2 * 2**30
 """Need of a model of which nothing is known yet."""
 _ENGINE_BYTES = 400 * 2**20
 """What an engine takes before its weights: the libraries, and on a GPU the context."""
-_WEIGHTS_FACTOR = 1.5
-"""Memory over weight bytes: activations, and half precision files loaded in full precision."""
+_WEIGHTS_FACTOR = 1.25
+"""Memory over loaded weights: what flows through them, and what is read but not converted yet."""
 
 
 def pools_for(world: World, model: ModelSeen) -> tuple[PoolSeen, ...]:
@@ -61,7 +61,7 @@ def needed_bytes(world: World, memory: Memory, model: ModelSeen, worker: WorkerS
         return stated
     if remembered := status_before(memory, model).performance.memory_bytes:
         return remembered
-    return _measured(world, model, device, current=False) or estimated_bytes(model)
+    return _measured(world, model, device, current=False) or estimated_bytes(model, device)
 
 
 def successor_bytes(
@@ -74,7 +74,7 @@ def successor_bytes(
     if stated := model.spec.requirements.bytes_on(device):
         return stated
     # The change may have brought other weights: the larger of both guesses keeps the old one safe.
-    return max(old.memory_bytes or 0, estimated_bytes(model) or 0) or None
+    return max(old.memory_bytes or 0, estimated_bytes(model, device) or 0) or None
 
 
 def _measured(world: World, model: ModelSeen, device: str, *, current: bool) -> int:
@@ -88,8 +88,9 @@ def _measured(world: World, model: ModelSeen, device: str, *, current: bool) -> 
     return max(sizes, default=0)
 
 
-def estimated_bytes(model: ModelSeen) -> int | None:
-    """By the size of its weights; None where nobody could look."""
-    if model.weight_bytes is None:
+def estimated_bytes(model: ModelSeen, device: str) -> int | None:
+    """By its weights, as they load on such a device; None where nobody could look."""
+    if model.weights is None:
         return None
-    return int(model.weight_bytes * _WEIGHTS_FACTOR) + _ENGINE_BYTES
+    loaded = model.weights.loaded(model.spec.weight_width(device))
+    return int(loaded * _WEIGHTS_FACTOR) + _ENGINE_BYTES

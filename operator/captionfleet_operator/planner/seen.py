@@ -6,6 +6,7 @@ from functools import cached_property
 from captionfleet.messages import Copy, CopyState, Heartbeat
 from captionfleet.resources import ModelManifest, ModelSpec, PoolManifest, PoolSpec
 from captionfleet.resources.model import CustomFile, Residency, ResidencyPolicy
+from captionfleet.sizes import WeightSizes
 
 FRESH_SECONDS = 10.0
 """A worker unheard for longer gets no new copies."""
@@ -17,8 +18,8 @@ class ModelSeen:
 
     manifest: ModelManifest
     fingerprint: str
-    weight_bytes: int | None = None
-    """Size of its weight files, if somebody could look."""
+    weights: WeightSizes | None = None
+    """What its weight files hold, if somebody could look."""
     queue_trouble: str = ""
     """Why its queues could not be declared."""
     code: tuple[CustomFile, ...] = ()
