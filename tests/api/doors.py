@@ -26,12 +26,14 @@ MANIFESTS = """
 apiVersion: captionfleet.io/v1alpha1
 kind: CaptionModel
 metadata: {name: alpha}
-spec: {custom: {entrypoint: "alpha:Alpha"}}
+spec:
+  custom: {entrypoint: "alpha:Alpha"}
+  prompts: [{name: short, text: Be brief.}, {name: long, text: Say all.}]
 ---
 apiVersion: captionfleet.io/v1alpha1
 kind: CaptionModel
 metadata: {name: beta}
-spec: {custom: {entrypoint: "beta:Beta"}}
+spec: {custom: {entrypoint: "beta:Beta"}, prompts: [{name: short, text: "In short:"}]}
 """
 
 

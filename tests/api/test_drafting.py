@@ -13,21 +13,23 @@ from captionfleet_api.jobs.drafting import (
     draft_pictures,
     draft_tasks,
 )
-from captionfleet_api.jobs.requests import ImageAsked, PromptAsked
+from captionfleet_api.jobs.presets import Prompt
+from captionfleet_api.jobs.requests import ImageAsked
 from captionfleet_api.jobs.summary import median
 from captionfleet_api.store.tables import Priority
 
 names = st.sampled_from(["alpha", "beta", "gamma"])
-prompts = st.builds(PromptAsked, name=names, text=st.sampled_from(["", "brief", "long"]))
+prompts = st.builds(Prompt, name=names, text=st.sampled_from(["", "brief", "long"]))
 options = st.fixed_dictionaries({}, optional={"top_k": st.integers(0, 2), "seed": st.just(1)})
 
 
 @given(st.lists(names, max_size=4), st.lists(prompts, max_size=4), options, options)
 def test_no_question_is_asked_twice(
-    models: list[str], asked: list[PromptAsked], first: dict[str, int], second: dict[str, int]
+    models: list[str], asked: list[Prompt], first: dict[str, int], second: dict[str, int]
 ) -> None:
-    known = draft_columns(models, asked, first)
-    more = draft_columns(models, asked, second, known)
+    columns = dict.fromkeys(models, asked)
+    known = draft_columns(columns, first)
+    more = draft_columns(columns, second, known)
     questions = [column.question for column in (*known, *more)]
     assert len(set(questions)) == len(questions)
     assert {(q[0], q[1]) for q in questions} == {(m, p.text) for m in models for p in asked}
@@ -44,7 +46,7 @@ def test_a_picture_under_one_name_is_one_row(images: list[ImageAsked]) -> None:
 @given(st.integers(0, 6), st.integers(0, 4))
 def test_tasks_come_picture_by_picture(pictures: int, columns: int) -> None:
     rows = [StoredPicture(f"row {i}", f"sha {i}", i) for i in range(pictures)]
-    drafts = draft_columns(["m"], [PromptAsked(text=f"p{i}") for i in range(columns)], {})
+    drafts = draft_columns({"m": [Prompt("", f"p{i}") for i in range(columns)]}, {})
     tasks = list(draft_tasks("job", Priority.BATCH, rows, drafts, change=7))
     assert [(t["job_image"], t["column"]) for t in tasks] == [
         (row.job_image, draft.id) for row in rows for draft in drafts

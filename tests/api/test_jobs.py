@@ -50,6 +50,37 @@ async def test_without_prompts_there_is_one_column_with_the_models_own_way(doors
     assert [(c["model"], c["prompt"]) for c in job["columns"]] == [("alpha", "")]
 
 
+async def test_a_name_alone_asks_each_model_by_its_own_preset(doors: Doors) -> None:
+    prompts = [{"name": "short"}, "And now?"]
+    job = await doors.make_job("red", models=["alpha", "beta"], prompts=prompts)
+    assert [(c["model"], c["prompt_name"], c["prompt"]) for c in job["columns"]] == [
+        ("alpha", "short", "Be brief."), ("alpha", "", "And now?"),
+        ("beta", "short", "In short:"), ("beta", "", "And now?"),
+    ]  # fmt: skip
+
+    more = {"models": ["alpha"], "prompts": [{"name": "long"}, {"name": "short"}]}
+    grown = (await doors.client.post(f"/api/v1/jobs/{job['id']}/columns", json=more)).json()
+    assert [c["prompt"] for c in grown["columns"][4:]] == ["Say all."]
+
+
+async def test_a_form_names_a_preset_too(doors: Doors) -> None:
+    data = {"models": "alpha", "prompt": "Why?", "preset": ["short", "long"]}
+    files = {"files": ("a.png", picture())}
+    answer = await doors.client.post("/api/v1/jobs", files=files, data=data)
+    asked = [(c["prompt_name"], c["prompt"]) for c in answer.json()["columns"]]
+    assert asked == [("", "Why?"), ("short", "Be brief."), ("long", "Say all.")]
+
+
+async def test_a_preset_that_a_model_lacks_is_refused_with_those_it_has(doors: Doors) -> None:
+    (red,) = await doors.upload("red")
+    prompts = ["Why?", {"name": "long"}]
+    status, field, detail = await refused(
+        doors, images=[red], models=["alpha", "beta"], prompts=prompts
+    )
+    assert (status, field) == (422, "prompts.1.name")
+    assert "model 'beta' has no preset 'long' (its spec.prompts has short)" in detail
+
+
 async def test_equal_bytes_under_two_names_are_two_rows(doors: Doors) -> None:
     (red,) = await doors.upload("red")
     images = [{"id": red, "filename": name} for name in ("a.png", "b.png", "a.png")]
@@ -89,7 +120,8 @@ async def test_what_cannot_be_is_refused_by_name(doors: Doors) -> None:
     ("wrong", "field"),
     [
         ({"prompts": [5]}, "prompts.0"),
-        ({"prompts": [{"txt": "hi"}]}, "prompts.0.text"),
+        ({"prompts": [{"txt": "hi"}]}, "prompts.0.txt"),
+        ({"prompts": ["hi", {"name": " "}]}, "prompts.1"),
         ({"prompts": ["x" * 5000]}, "prompts.0.text"),
         ({"prompt": "a\x00b"}, "prompt"),
         ({"images": [{"ident": "x"}]}, "images.0.id"),

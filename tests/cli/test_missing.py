@@ -1,12 +1,15 @@
-"""What --resume asks for: exactly the cells that are missing, in as few jobs as possible."""
+"""What is asked for: exactly the cells that are missing, in as few jobs as possible."""
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captionfleet.client import Picture, Uploaded
-from captionfleet_cli.submit.missing import Batches, Coverage, orders
+from captionfleet.client import Picture, Prompt, Uploaded
+from captionfleet_cli.submit.missing import Batches, Coverage, Order, orders
+from captionfleet_cli.submit.presets import preset_columns
+from captionfleet_cli.trouble import Trouble
 
 COLUMNS = st.lists(
     st.tuples(st.sampled_from("abcd"), st.sampled_from(["", "what?", "how many?"])), unique=True
@@ -16,8 +19,8 @@ COLUMNS = st.lists(
 @given(COLUMNS)
 def test_orders_ask_for_every_missing_column_once(columns: list[tuple[str, str]]) -> None:
     asked = [
-        (model, prompt)
-        for order in orders(columns)
+        (model, prompt.text)
+        for order in orders(columns, {})
         for prompt in order.prompts
         for model in order.models
     ]
@@ -26,7 +29,24 @@ def test_orders_ask_for_every_missing_column_once(columns: list[tuple[str, str]]
 
 def test_a_full_grid_is_one_order() -> None:
     grid = [(model, prompt) for model in "abc" for prompt in ("what?", "how many?")]
-    assert len(orders(grid)) == 1
+    assert len(orders(grid, {})) == 1
+
+
+def test_a_preset_is_asked_for_by_its_name_though_each_model_has_its_own_text() -> None:
+    specs = {
+        "a": {"prompts": [{"name": "short", "text": "Be brief."}]},
+        "b": {
+            "prompts": [{"name": "short", "text": "In short:"}, {"name": "long", "text": "All."}]
+        },
+    }
+    columns = preset_columns(specs, ["short"])
+    assert columns == {("a", "Be brief."): "short", ("b", "In short:"): "short"}
+    asked = [("a", "what?"), ("b", "what?"), *columns]
+    assert orders(asked, columns) == [
+        Order(("a", "b"), (Prompt(text="what?"), Prompt(name="short")))
+    ]
+    with pytest.raises(Trouble, match=r"model a has no preset 'long'\. Presets: short\."):
+        preset_columns(specs, ["long"])
 
 
 @given(COLUMNS, st.lists(st.integers(0, 11)))

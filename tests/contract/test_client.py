@@ -12,7 +12,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from tests.scripted_server import Answer, scripted_server
 
-from captionfleet.client import ApiProblem, Client, Picture, Refused, ServerUnreachable, Uploaded
+from captionfleet.client import (
+    ApiProblem,
+    Client,
+    Picture,
+    Prompt,
+    Refused,
+    ServerUnreachable,
+    Uploaded,
+)
 
 JOB = {"id": "job-1", "name": "holiday", "state": "running"}
 
@@ -64,6 +72,18 @@ async def test_a_problem_names_its_field() -> None:
         with pytest.raises(ApiProblem) as caught:
             await client.create_job(["a"], ["m"])
     assert (caught.value.status, caught.value.field) == (422, "options")
+
+
+async def test_a_prompt_that_is_a_name_alone_is_sent_without_a_text() -> None:
+    sent: list[Any] = []
+
+    async def keep(request: Request) -> Response:
+        sent.append(await request.json())
+        return JSONResponse(JOB, 202)
+
+    async with scripted_server({"POST /api/v1/jobs": keep}) as url, Client(url) as client:
+        await client.create_job(["a"], ["m"], prompts=["", Prompt(name="short")])
+    assert sent[0]["prompts"] == [{"text": ""}, {"name": "short"}]
 
 
 async def test_an_error_page_of_a_proxy_is_a_problem_too() -> None:

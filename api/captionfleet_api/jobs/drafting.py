@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from captionfleet.ids import new_id
-from captionfleet_api.jobs.requests import ImageAsked, PromptAsked
+from captionfleet_api.jobs.presets import Prompt
+from captionfleet_api.jobs.requests import ImageAsked
 from captionfleet_api.store.tables import Lane, Priority, TaskState
 
 LARGEST_INTERACTIVE_JOB = 20
@@ -39,15 +40,14 @@ class StoredPicture:
 
 
 def draft_columns(
-    models: Sequence[str],
-    prompts: Sequence[PromptAsked],
+    asked: Mapping[str, Sequence[Prompt]],
     options: Mapping[str, Any],
     known: Iterable[ColumnDraft] = (),
 ) -> list[ColumnDraft]:
-    """The new columns, prompt by prompt side by side per model; those in `known` are left out."""
+    """The new columns, a model's prompts side by side; those in `known` are left out."""
     drafts = list(known)
     first_new, questions = len(drafts), {draft.question for draft in drafts}
-    for model in models:
+    for model, prompts in asked.items():
         for prompt in prompts:
             draft = ColumnDraft(new_id(), len(drafts), model, prompt.name, prompt.text, options)
             if draft.question not in questions:

@@ -1,6 +1,6 @@
 """What a person sends to make a job or to add columns to one: its types and limits, no deeds."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -9,6 +9,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    model_validator,
 )
 
 from captionfleet_api.jobs.refusals import Refusal
@@ -40,8 +41,14 @@ class Asked(BaseModel):
 class PromptAsked(Asked):
     name: Annotated[str, StringConstraints(max_length=63), AfterValidator(_line)] = ""
     """Short name for the column's head. Empty: the text stands there."""
-    text: PromptText
-    """What the model is asked. Empty: its own way."""
+    text: PromptText | None = None
+    """What the model is asked. Empty: its own way. Left out: what its preset of that name says."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.text is None and not self.name:
+            raise ValueError("needs a text, or the name of one of the models' presets")
+        return self
 
 
 class ImageAsked(Asked):
@@ -75,7 +82,8 @@ class ColumnsAsked(Asked):
     model: ModelName | None = None
     """Short for `models` with one name."""
     prompts: Annotated[list[PromptGiven], Field(max_length=32)] = []
-    """Prompts, each a text or {name, text}. None: the models are asked in their own way."""
+    """Prompts, each a text, {name, text}, or {name} for the preset of that name that each model
+    has. None: the models are asked in their own way."""
     prompt: PromptText | None = None
     """Short for `prompts` with one text."""
     options: dict[str, Any] = {}

@@ -29,6 +29,7 @@ from captionfleet_api.jobs.drafting import (
 from captionfleet_api.jobs.fleet_view import FleetView
 from captionfleet_api.jobs.options import canonical_options
 from captionfleet_api.jobs.orders import Order
+from captionfleet_api.jobs.presets import prompts_of
 from captionfleet_api.jobs.refusals import Refusal
 from captionfleet_api.jobs.requests import ColumnsAsked, ImageAsked
 from captionfleet_api.jobs.transitions import complete_jobs
@@ -67,7 +68,7 @@ class Submission:
         """Make the job; its id. Raises Refusal."""
         specs = self._specs(order.columns.all_models())
         options = canonical_options(order.columns.options)
-        columns = draft_columns(list(specs), order.columns.all_prompts(), options)
+        columns = draft_columns(prompts_of(specs, order.columns.all_prompts()), options)
         pictures = draft_pictures(order.images)
         self._check_size(len(pictures) * len(columns))
         digest = order.digest() if order.key else None
@@ -97,6 +98,7 @@ class Submission:
         """Ask more of a job's pictures. Raises Refusal."""
         specs = self._specs(asked.all_models())
         options = canonical_options(asked.options)
+        prompts = prompts_of(specs, asked.all_prompts())
         async with self.database.write() as session:
             job = await session.get(Job, job_id)
             if job is None:
@@ -104,7 +106,7 @@ class Submission:
             if job.state == JobState.CANCELLED:
                 raise Refusal(409, "the job was cancelled: make a new one of its pictures")
             known = await _columns_of(session, job_id)
-            columns = draft_columns(list(specs), asked.all_prompts(), options, known)
+            columns = draft_columns(prompts, options, known)
             if not columns:
                 raise Refusal(409, "the job has these columns already: change model or prompt")
             pictures = await _pictures_of(session, job_id)

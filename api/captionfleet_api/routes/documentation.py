@@ -22,6 +22,11 @@ _FIELDS: dict[str, dict[str, Any]] = {
         "items": {"type": "string"},
         "description": "What the models are asked; repeated for several columns.",
     },
+    "preset": {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "Name of a preset that each of the models has; repeated likewise.",
+    },
     "options": {"type": "string", "examples": ['{"max_new_tokens": 40}'], "description": "JSON."},
     "name": {"type": "string"},
     "priority": {"type": "string", "enum": ["interactive", "batch"]},

@@ -59,11 +59,12 @@ def text_in(form: FormData, name: str) -> str | None:
 
 
 def columns_in(form: FormData) -> dict[str, Any]:
-    """models (repeated or comma-separated), prompt (repeated), options (JSON) as in JSON."""
+    """models (repeated or comma-separated), prompt and preset (repeated), options (JSON)."""
     models = [m.strip() for text in texts_in(form, "models") for m in text.split(",")]
+    named = [{"name": name} for name in texts_in(form, "preset")]
     return {
         "models": [model for model in models if model],
-        "prompts": texts_in(form, "prompt"),
+        "prompts": [*texts_in(form, "prompt"), *named],
         "options": _options(text_in(form, "options") or "{}"),
     }
 

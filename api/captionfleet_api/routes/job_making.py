@@ -37,8 +37,8 @@ Key = Annotated[
 Wait = Annotated[
     float, Query(ge=0, le=300, description="Seconds to wait for the answers; then 202.")
 ]
-_JOB_FIELDS = ("files", "file", "models", "prompt", "options", "name", "priority")
-_CAPTIONS_FIELDS = ("file", "models", "prompt", "options")
+_JOB_FIELDS = ("files", "file", "models", "prompt", "preset", "options", "name", "priority")
+_CAPTIONS_FIELDS = ("file", "models", "prompt", "preset", "options")
 _FILES_AT_ONCE = 4
 _MOST_SHOWN = 10_000
 _FILENAME: TypeAdapter[str] = TypeAdapter(Filename)

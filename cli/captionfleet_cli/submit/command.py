@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,6 +17,7 @@ from captionfleet.client import Client, Job, Refused
 from captionfleet_cli.results.printing import print_json, print_table
 from captionfleet_cli.server import ServerOption, ask
 from captionfleet_cli.submit.pictures import check_paths, default_name, find_pictures, left_out
+from captionfleet_cli.submit.presets import preset_columns
 from captionfleet_cli.submit.sending import Sent, Submission, send
 from captionfleet_cli.submit.watching import watch
 from captionfleet_cli.text import one_line
@@ -36,6 +37,9 @@ def submit(
     prompt: Annotated[
         list[str] | None, typer.Option(help="What to ask. Several make several columns.")
     ] = None,
+    preset: Annotated[
+        list[str] | None, typer.Option(help="Name of a preset that each of the models has.")
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the job. Default: the pictures' folder.")
     ] = None,
@@ -54,20 +58,22 @@ def submit(
     3: no answer from the server.
     """
     check_paths(paths)
-    submission = Submission(
-        paths=tuple(paths),
-        models=tuple(dict.fromkeys(m.strip() for m in models.split(",") if m.strip())),
-        prompts=tuple(dict.fromkeys(prompt or ())),
-        name=name or default_name(paths),
-        resume=resume,
-    )
+    asked = tuple(dict.fromkeys(m.strip() for m in models.split(",") if m.strip()))
     _tell_left_out(paths)
     total = sum(1 for _ in find_pictures(paths))
     if not total:
         raise Trouble(f"no pictures in {', '.join(map(str, paths))}.", Exit.USAGE)
 
     async def talk(client: Client) -> Exit:
-        await _check_models(client, submission.models)
+        specs = await _specs_of(client, asked)
+        submission = Submission(
+            paths=tuple(paths),
+            models=asked,
+            prompts=tuple(dict.fromkeys(prompt or ())),
+            presets=preset_columns(specs, preset or ()),
+            name=name or default_name(paths),
+            resume=resume,
+        )
         with _progress(total) as progress:
             sent = await send(client, submission, progress)
         return await _report(client, sent, wait=wait, form=output)
@@ -77,9 +83,9 @@ def submit(
         raise typer.Exit(code)
 
 
-async def _check_models(client: Client, models: tuple[str, ...]) -> None:
-    """Before anything is uploaded."""
-    known = [each["metadata"]["name"] for each in await client.manifests("models")]
+async def _specs_of(client: Client, models: tuple[str, ...]) -> dict[str, Any]:
+    """By model, asked for before anything is uploaded."""
+    known = {each["metadata"]["name"]: each["spec"] for each in await client.manifests("models")}
     for model in models:
         if model not in known:
             near = difflib.get_close_matches(model, known, 1)
@@ -88,6 +94,7 @@ async def _check_models(client: Client, models: tuple[str, ...]) -> None:
             raise Trouble(f"there is no model {model!r}.{meant} Models: {there}.", Exit.USAGE)
     if not models:
         raise Trouble(f"--models is empty. Models: {', '.join(sorted(known))}.", Exit.USAGE)
+    return {model: known[model] for model in models}
 
 
 async def _report(client: Client, sent: Sent, *, wait: bool, form: Form) -> Exit:

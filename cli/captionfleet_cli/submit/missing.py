@@ -3,10 +3,10 @@
 A picture is known by (image id, file name), a column by (model, prompt).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from captionfleet.client import Uploaded
+from captionfleet.client import Prompt, Uploaded
 
 PICTURES_PER_JOB = 5000
 """A larger submission becomes several jobs of one name, so that captioning begins while the rest
@@ -38,15 +38,18 @@ class Order:
     """One job to create: every model with every prompt."""
 
     models: tuple[str, ...]
-    prompts: tuple[str, ...]
+    prompts: tuple[Prompt, ...]
 
 
-def orders(columns: Sequence[Column]) -> list[Order]:
-    """The fewest jobs, of the kind models x prompts, that give exactly these columns."""
-    models_of: dict[str, list[str]] = {}
-    for model, prompt in columns:
-        models_of.setdefault(prompt, []).append(model)
-    prompts_of: dict[tuple[str, ...], list[str]] = {}
+def orders(columns: Sequence[Column], presets: Mapping[Column, str]) -> list[Order]:
+    """The fewest jobs, of the kind models x prompts, that give exactly these columns. Those in
+    `presets` are asked for by that name, under which each model has a text of its own."""
+    models_of: dict[Prompt, list[str]] = {}
+    for column in columns:
+        model, text = column
+        name = presets.get(column)
+        models_of.setdefault(Prompt(name=name) if name else Prompt(text=text), []).append(model)
+    prompts_of: dict[tuple[str, ...], list[Prompt]] = {}
     for prompt, models in models_of.items():
         prompts_of.setdefault(tuple(models), []).append(prompt)
     return [Order(models, tuple(prompts)) for models, prompts in prompts_of.items()]

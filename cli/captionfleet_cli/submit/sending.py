@@ -1,6 +1,6 @@
 """Sends a submission: uploads what the server lacks and makes the jobs. Prints nothing."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,12 +19,16 @@ class Submission:
     paths: tuple[Path, ...]
     models: tuple[str, ...]
     prompts: tuple[str, ...]
+    presets: Mapping[Column, str]
+    """Names of presets, by the columns they stand for."""
     name: str
     resume: bool
 
     @property
     def columns(self) -> list[Column]:
-        return [(model, prompt) for prompt in self.prompts or ("",) for model in self.models]
+        own = () if self.presets else ("",)
+        texts = [(model, text) for text in self.prompts or own for model in self.models]
+        return [*texts, *self.presets]
 
 
 @dataclass
@@ -94,7 +98,7 @@ async def _make_jobs(
     columns: Sequence[Column],
     pictures: list[Uploaded],
 ) -> None:
-    for order in orders(columns):
+    for order in orders(columns, submission.presets):
         job = await client.create_job(
             ((each.image, each.picture.filename) for each in pictures),
             order.models,

@@ -20,7 +20,8 @@ class Image(Shape):
 
 
 class Prompt(Shape):
-    text: str
+    text: str | None = None
+    """None: each model's own preset of that name."""
     name: str = ""
     """Short name for a column head. Empty: the api makes one."""
 
