@@ -35,6 +35,23 @@ class Own(CustomModel):
         return prompt or 'at once'
 """
 
+WATCHFUL = """
+import threading
+from PIL import Image
+from captionfleet import CustomModel
+opened, second = [], threading.Event()
+opens = Image.open
+def watched(*arguments):
+    opened.append(1)
+    len(opened) > 1 and second.set()
+    return opens(*arguments)
+Image.open = watched
+class Own(CustomModel):
+    def load(self): pass
+    def infer(self, image, prompt):
+        return "beside" if second.wait(10) else "one after the other"
+"""
+
 AGENT = """
 import asyncio, pathlib, sys
 sys.path.insert(0, sys.argv[2])
@@ -104,6 +121,15 @@ async def test_runs_take_turns(tmp_path: Path) -> None:
     async with engine_of(order_for(custom_spec(tmp_path, SLOW), tmp_path)) as engine:
         answers = await asyncio.gather(*(engine.run([Shot(plain(), "")], {}) for _ in range(5)))
     assert [answer[0].text for answer in answers] == ["at once"] * 5
+
+
+async def test_pictures_of_the_next_batch_are_decoded_while_the_device_works(
+    tmp_path: Path,
+) -> None:
+    async with engine_of(order_for(custom_spec(tmp_path, WATCHFUL), tmp_path)) as engine:
+        runs = [engine.run([Shot(plain(), "")], {}) for _ in range(2)]
+        [first], _ = await asyncio.gather(*runs)
+    assert first.text == "beside"
 
 
 async def test_a_second_batch_begins_when_the_first_is_done(tmp_path: Path) -> None:
