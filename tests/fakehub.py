@@ -27,7 +27,7 @@ _PIECE = 65_536
 
 @dataclass(frozen=True)
 class HubRepo:
-    """What one repository holds at its only commit."""
+    """What one repository holds at a commit."""
 
     files: dict[str, bytes]
     gated: bool
@@ -50,6 +50,9 @@ class FakeHub:
     host: str = "127.0.0.1"
     """Address to listen on."""
     repos: dict[str, HubRepo] = field(default_factory=dict)
+    """At what `main` means."""
+    commits: dict[tuple[str, str], HubRepo] = field(default_factory=dict)
+    """By name and commit, those before it too."""
     asked: list[str] = field(default_factory=list)
     """Method and path of every request, in order."""
     tokens_seen: set[str] = field(default_factory=set)
@@ -88,12 +91,14 @@ class FakeHub:
         gated: bool = False,
         private: bool = False,
     ) -> HubRepo:
-        """Offer the files of a folder, or these, under `owner/name`."""
+        """Offer the files of a folder, or these, under `owner/name`. What was offered there before
+        stays an earlier commit."""
         if isinstance(source, Path):
             names = [file for file in source.rglob("*") if file.is_file()]
             source = {str(file.relative_to(source)): file.read_bytes() for file in names}
-        self.repos[repo] = HubRepo(source, gated, private)
-        return self.repos[repo]
+        made = self.repos[repo] = HubRepo(source, gated, private)
+        self.commits[repo, made.commit] = made
+        return made
 
     def fetched(self) -> set[str]:
         """Names of the files that were downloaded, not only asked about."""
@@ -162,13 +167,15 @@ class _Handler(BaseHTTPRequestHandler):
         parts = path.strip("/").split("/")
         api = parts[:2] == ["api", "models"]
         owner_and_name, rest = (parts[2:4], parts[4:]) if api else (parts[:2], parts[2:])
-        repo = self.served.repos.get("/".join(owner_and_name))
+        name = "/".join(owner_and_name)
+        repo = self.served.repos.get(name)
         if repo is None or (repo.private and token != TOKEN):
             return self._refuse(404 if repo is None else 401, "RepoNotFound")
         if len(rest) > 1 and rest[1] not in ("main", repo.commit):
+            repo = self.served.commits.get((name, rest[1]))
+        if repo is None:
             return self._refuse(404, "RevisionNotFound")
         if api:
-            name = "/".join(owner_and_name)
             return self._json(_tree(repo) if rest[:1] == ["tree"] else _info(name, repo))
         if repo.gated and token != TOKEN:
             return self._refuse(403 if token else 401, "GatedRepo")

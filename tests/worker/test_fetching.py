@@ -55,6 +55,20 @@ def test_only_what_loading_needs_is_fetched(hub: FakeHub, errands: Errands) -> N
     assert hub.fetched() == set(files) and whole(fetched.folder, files)
 
 
+def test_another_revision_is_fetched_beside_the_one_before_and_shares_what_is_the_same(
+    hub: FakeHub, errands: Errands
+) -> None:
+    changed = TOY | {"config.json": b'{"model_type": "toy", "layers": 2}'}
+    first = errands.run()
+    second = hub.add("toys/basic", changed)
+    assert errands.run(revision=first.commit) == first
+    assert errands.run().commit == second.commit
+    fetched = errands.run(revision=second.commit)
+    assert whole(fetched.folder, changed) and whole(first.folder, TOY)
+    names = [name for name, _ in hub.ranges]
+    assert (names.count("model.safetensors"), names.count("config.json")) == (1, 2)
+
+
 def test_trusted_code_is_needed_too(hub: FakeHub, errands: Errands) -> None:
     hub.add("toys/code", TOY | {"own.py": b"x"})
     assert (errands.run("toys/code", code=True).folder / "own.py").exists()
