@@ -50,7 +50,7 @@ class _Server(uvicorn.Server):
 
 def main() -> None:
     settings = _settings()
-    configure_logging("api", settings.log_level)
+    configure_logging("api", settings.log_level, settings.log_format)
     parts = Parts.of(settings)
     app = create_app(parts)
     mount_console(app, settings)
@@ -83,6 +83,7 @@ def _server(app: FastAPI, parts: Parts) -> _Server:
         port=parts.settings.port,
         access_log=False,
         log_level="warning",
+        log_config=None,  # it would print in a form of its own
         server_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )

@@ -42,6 +42,12 @@ class FleetSettings(BaseSettings):
         pattern="^(?i:debug|info|warning|error)$",
         description="debug, info, warning or error.",
     )
+    log_format: str = Field(
+        "text",
+        pattern="^(text|json)$",
+        description="text, a line per event for people, or json, an object per line for programs: "
+        "a traceback is then part of its line. Engines' logs are what their code prints.",
+    )
 
     @field_validator("rabbitmq_url")
     @classmethod

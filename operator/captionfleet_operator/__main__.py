@@ -19,7 +19,7 @@ from captionfleet_operator.settings import OperatorSettings
 
 def main() -> int:
     settings = OperatorSettings()
-    configure_logging("operator", settings.log_level)
+    configure_logging("operator", settings.log_level, settings.log_format)
     if settings.namespace:
         # Imported only here: a folder needs none of what a cluster needs.
         from captionfleet_operator.cluster.main import run_cluster

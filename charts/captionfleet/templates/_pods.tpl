@@ -103,6 +103,8 @@ volumeMounts:
   value: {{ include "captionfleet.fleet" .root | quote }}
 - name: CAPTIONFLEET_LOG_LEVEL
   value: {{ .logLevel }}
+- name: CAPTIONFLEET_LOG_FORMAT
+  value: {{ .root.Values.logFormat }}
 - name: RABBITMQ_URL
   valueFrom:
     secretKeyRef: {{- include "captionfleet.secretKeyRef" (include "captionfleet.brokerSecret" .root) | nindent 6 }}

@@ -118,6 +118,7 @@ def _environment(pool: PoolManifest, settings: OperatorSettings) -> list[Manifes
         "CAPTIONFLEET_POOL": pool.name,
         "CAPTIONFLEET_DEVICE": spec.device.type.value,
         "CAPTIONFLEET_LOG_LEVEL": settings.log_level,
+        "CAPTIONFLEET_LOG_FORMAT": settings.log_format,
         "CAPTIONFLEET_METRICS_HOST": "0.0.0.0",  # noqa: S104 - the pod's own network
         "CAPTIONFLEET_METRICS_PORT": str(METRICS_PORT),
         "CAPTIONFLEET_DRAIN_SECONDS": str(spec.drain.timeout_seconds),

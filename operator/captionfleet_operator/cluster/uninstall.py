@@ -56,7 +56,7 @@ class UninstallSettings(FleetSettings):
 
 def main() -> int:
     settings = UninstallSettings()
-    configure_logging("uninstall", settings.log_level)
+    configure_logging("uninstall", settings.log_level, settings.log_format)
     if not settings.namespace:
         print("captionfleet uninstall: set CAPTIONFLEET_NAMESPACE", file=sys.stderr)
         return 2

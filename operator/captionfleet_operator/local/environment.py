@@ -34,6 +34,7 @@ def worker_environment(
         "CAPTIONFLEET_FLEET": settings.fleet,
         "CAPTIONFLEET_CUSTOM_INFER": str(custom),
         "CAPTIONFLEET_LOG_LEVEL": settings.log_level,
+        "CAPTIONFLEET_LOG_FORMAT": settings.log_format,
         "CAPTIONFLEET_POOL": pool.name,
         "CAPTIONFLEET_WORKER": worker,
         "CAPTIONFLEET_DEVICE": pool.spec.device.type.value,

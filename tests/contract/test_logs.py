@@ -1,0 +1,52 @@
+"""What programs log: an event per line, and in JSON everything that belongs to it."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+# A program that logs an event and an error of its own, and has a library that logs one.
+PROGRAM = """
+import logging, sys, structlog
+from captionfleet.logs import configure_logging
+
+configure_logging("worker", "info", sys.argv[1])
+log = structlog.get_logger()
+log.info("task failed", model="m", task="t")
+log.debug("too much")
+try:
+    raise OSError("the disk is full")
+except OSError:
+    log.exception("not kept", model="m")
+    logging.getLogger("library").exception("trouble %s", "here")
+"""
+
+
+def lines_of(form: str) -> list[str]:
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM, form], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == ""
+    return ran.stderr.splitlines()
+
+
+def test_json_is_an_object_per_line_tracebacks_and_libraries_too() -> None:
+    told: list[dict[str, Any]] = [json.loads(line) for line in lines_of("json")]
+    assert [each["event"] for each in told] == ["task failed", "not kept", "trouble here"]
+    first, own, foreign = told
+    assert {
+        "level": "info",
+        "program": "worker",
+        "model": "m",
+        "task": "t",
+    }.items() <= first.items()
+    assert first["timestamp"].endswith("Z")
+    for each in (own, foreign):
+        assert each["level"] == "error" and each["program"] == "worker"
+        assert each["exception"].endswith("OSError: the disk is full")
+
+
+def test_text_begins_each_event_with_its_time_and_level() -> None:
+    lines = lines_of("text")
+    assert "[info     ] task failed" in lines[0]
+    assert "model=m" in lines[0] and "program=worker" in lines[0] and "task=t" in lines[0]
