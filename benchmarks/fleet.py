@@ -31,9 +31,17 @@ class RunningFleet:
         for process in psutil.process_iter():
             with suppress(psutil.Error):  # it ended, or is another user's
                 runs_it = module in " ".join(process.cmdline())
-                if runs_it and own in process.environ().get("CAPTIONFLEET_DATA", ""):
+                if runs_it and own in _data_folder(process):
                     found.append(process)
         return found
+
+
+def _data_folder(process: psutil.Process | None) -> str:
+    try:
+        return process.environ().get("CAPTIONFLEET_DATA", "") if process else ""
+    except psutil.AccessDenied:  # a worker lets nobody but root look; its operator can be seen
+        assert process
+        return _data_folder(process.parent())
 
 
 @contextmanager

@@ -153,10 +153,14 @@ def _environment(home: Path) -> dict[str, str]:
     return kept | {"XDG_STATE_HOME": str(home / "state"), "PYTHONUNBUFFERED": "1"}
 
 
-def _marked(process: psutil.Process, mark: str) -> bool:
+def _marked(process: psutil.Process | None, mark: str) -> bool:
     try:
-        alive = process.status() != psutil.STATUS_ZOMBIE
-        return alive and process.environ().get(_MARK) == mark
+        if process is None or process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        try:
+            return process.environ().get(_MARK) == mark
+        except psutil.AccessDenied:  # a worker lets nobody but root look; its operator can be seen
+            return _marked(process.parent(), mark)
     except (psutil.Error, OSError):
         return False
 

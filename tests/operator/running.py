@@ -25,6 +25,7 @@ from captionfleet.messages import (
     decode_heartbeat,
 )
 from captionfleet.resources import API_VERSION, ModelStatus, PoolStatus
+from captionfleet_operator.local.process import LAUNCH_FLAG
 from captionfleet_operator.local.record import WorkersFile
 
 FAKES = Path(__file__).parent / "fake_worker"
@@ -143,9 +144,8 @@ class RunningOperator:
         return [
             process.pid
             for process in psutil.process_iter()
-            if "CAPTIONFLEET_LAUNCH" in (environment := _environment(process))
-            and environment.get("CAPTIONFLEET_FLEET") == self.names.fleet
-            and "captionfleet_worker" in process.cmdline()
+            if _environment(process).get("CAPTIONFLEET_FLEET") == self.names.fleet
+            and {"captionfleet_worker", LAUNCH_FLAG} <= set(process.cmdline())
         ]
 
     async def demand_for_ever(self) -> None:

@@ -17,7 +17,7 @@ from tests.operator.running import FAKES
 
 from captionfleet_operator.local.backoff import after_end
 from captionfleet_operator.local.environment import threads, worker_environment
-from captionfleet_operator.local.process import LAUNCH_VARIABLE, find
+from captionfleet_operator.local.process import LAUNCH_FLAG, find
 from captionfleet_operator.local.record import WorkerRecord, WorkersFile
 from captionfleet_operator.local.sole import AlreadyRunning, hold
 from captionfleet_operator.local.workers import LocalWorkers
@@ -158,8 +158,7 @@ def test_a_stranger_with_the_same_pid_is_not_adopted() -> None:
 
 
 def test_a_worker_whose_pid_was_never_written_is_found_by_its_launch_mark() -> None:
-    environment = {**os.environ, LAUNCH_VARIABLE: "mark-1"}
-    child = subprocess.Popen(SLEEP, env=environment, process_group=0)
+    child = subprocess.Popen([*SLEEP, LAUNCH_FLAG, "mark-1"], process_group=0)
     try:
         found = find(WorkerRecord(pool="cpu", launch="mark-1", begun=NOW))
         assert found and found.pid == child.pid
@@ -187,7 +186,7 @@ def test_only_one_operator_holds_a_data_folder(tmp_path: Path) -> None:
 def environment(settings: OperatorSettings, **spec: Any) -> dict[str, str]:
     inherited = {"PATH": "/bin", "CAPTIONFLEET_TOKEN": "secret", "CAPTIONFLEET_THREADS": "99"}
     manifest = pool(**spec).manifest
-    return worker_environment(inherited, settings, Path("/code"), manifest, "cpu-1", "mark")
+    return worker_environment(inherited, settings, Path("/code"), manifest, "cpu-1")
 
 
 def test_a_worker_gets_its_identity_and_the_pool_s_variables_but_not_the_token(

@@ -107,15 +107,17 @@ class Fleet:
 
     def descendants(self) -> list[psutil.Process]:
         """Every live process that carries this installation's data folder in its environment."""
-        mine = []
-        for process in psutil.process_iter():
-            try:
-                environment = process.environ()
-            except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-                continue
-            if environment.get("ORACLE_ORDERS") == str(self.orders):
-                mine.append(process)
-        return mine
+        return [process for process in psutil.process_iter() if self._is_mine(process)]
+
+    def _is_mine(self, process: psutil.Process | None) -> bool:
+        if process is None:
+            return False
+        try:
+            return process.environ().get("ORACLE_ORDERS") == str(self.orders)
+        except psutil.AccessDenied:  # a worker lets nobody but root look; its operator can be seen
+            return self._is_mine(process.parent())
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            return False
 
     def stop(self) -> int:
         """SIGTERM to `up` alone; its exit code."""

@@ -35,6 +35,15 @@ async def test_auto_takes_a_gpu_that_is_there(nvidia_smi: Path) -> None:
     assert Device("GPU").torch_name == "cuda:0"
 
 
+async def test_the_tool_is_told_no_secrets(
+    nvidia_smi: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    (nvidia_smi.parent / "nvidia-smi").write_text(f"#!/bin/sh\nenv > {nvidia_smi}\n")
+    await find_device(WantedDevice.AUTO)
+    assert "PATH=" in nvidia_smi.read_text() and "HF_TOKEN" not in nvidia_smi.read_text()
+
+
 async def test_the_visible_gpu_is_asked_for(
     nvidia_smi: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

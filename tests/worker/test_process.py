@@ -75,8 +75,8 @@ async def test_an_agent_without_copies_is_small_and_knows_no_torch(
     await eventually(lambda: operator.heartbeats)
     process = psutil.Process(worker.process.pid)
     assert process.memory_info().rss < 120e6
-    maps = Path(f"/proc/{worker.process.pid}/maps").read_text()
-    assert "torch" not in maps
+    if os.geteuid() == 0:  # nobody else may look
+        assert "torch" not in Path(f"/proc/{worker.process.pid}/maps").read_text()
     assert worker.engines == []
 
 
@@ -270,5 +270,6 @@ def test_a_gpu_that_is_not_there_is_asked_for_in_vain(
     monkeypatch.setenv("PATH", str(tmp_path))
     # It would bind all loggers of this process to the output of this test.
     monkeypatch.setattr("captionfleet_worker.main.configure_logging", lambda *_: None)
+    monkeypatch.setattr("captionfleet_worker.main.be_unreadable", lambda: None)
     assert main(["--device", "GPU"]) == 2
     assert "set CAPTIONFLEET_DEVICE=CPU" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """A worker as in a container: a user without name or home, who may write to three folders."""
 
 import contextlib
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -8,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import eventually
-from tests.fakehub import FakeHub
-from tests.worker.engines import TRUTH, normalized
+from tests.fakehub import TOKEN, FakeHub
+from tests.worker.engines import TRUTH, normalized, plain
+from tests.worker.hubs import TOY, waits
 from tests.worker.processes import worker_process
-from tests.worker.stand_ins import Desk, Operator
+from tests.worker.stand_ins import Desk, Operator, wanted
+from tests.worker.test_downloads import fetchers
 from tests.worker.test_engine_remote_code import TRUSTED, mine_at, spec_of
 from tests.worker.test_process import serving
 
@@ -25,6 +28,31 @@ AS_NOBODY = (
     "--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search",
 )  # fmt: skip
 SHARED = [Path(place) for place in ("/tmp", "/var/tmp", "/dev/shm")]
+
+# Own code that looks for the token in every process, and tells whose environment it could read.
+SPY = """
+import json
+from pathlib import Path
+from captionfleet import CustomModel
+
+
+class Spy(CustomModel):
+    def load(self):
+        pass
+
+    def infer(self, image):
+        seen = {"read": [], "refused": [], "told": []}
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                environment = (process / "environ").read_bytes()
+                seen["told" if b"%s" in environment else "read"].append(int(process.name))
+            except FileNotFoundError:
+                pass
+            except OSError:
+                seen["refused"].append(int(process.name))
+        return json.dumps(seen)
+"""
+SPY_SPEC = {"custom": {"entrypoint": "spy:Spy"}, "acceptance": {"smokeTest": False}}
 
 
 @pytest.fixture
@@ -85,6 +113,34 @@ async def test_a_user_without_name_and_home_downloads_runs_and_captions(
     assert strays(place) == []
     kept = {entry.name for entry in (place / "data").iterdir()}
     assert kept == {"assignment.json", "engines", "home", "logs"}
+
+
+async def test_no_engine_reads_the_token_from_its_agent_or_a_fetcher(
+    broker_url: str, names: Names, place: Path, operator: Operator, desk: Desk
+) -> None:
+    with FakeHub() as hub:
+        hub.add("toys/basic", TOY, gated=True)
+        hub.hold_at = 600_000
+        with worker_process(
+            broker_url, names, place / "worker", cwd=place / "cwd",
+            prefix=AS_NOBODY if os.geteuid() == 0 else (),
+            environment={"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN},
+            data=str(place / "data"), cache=str(place / "cache"),
+            custom_infer=str(place / "worker" / "custom_infer"),
+        ) as worker:  # fmt: skip
+            (worker.code / "spy.py").write_text(SPY % TOKEN)
+            await serving(operator, SPY_SPEC)
+            source = {"source": {"huggingFace": {"repo": "toys/basic"}}}
+            await operator.assign({"m": wanted(SPY_SPEC), "gated": wanted(source)})
+            await waits(hub.held)
+            [fetcher], [engine] = fetchers(worker), worker.engines[:1]
+            await desk.send(plain())
+            await eventually(lambda: desk.results)
+            seen = json.loads(desk.results[0].text or "")
+            hub.go_on.set()
+    assert seen["told"] == []
+    assert {worker.process.pid, fetcher.pid} <= set(seen["refused"])
+    assert engine.pid in seen["read"]
 
 
 def test_a_home_that_can_be_written_to_is_kept(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from captionfleet_worker.settings import WantedDevice
 
 _QUERY = "--query-gpu=name,memory.total,memory.used"
+_ITS_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "LD_PRELOAD")
+"""Not the agent's secrets: engines may read the environment of any program of their user."""
 
 
 class NoGPU(Exception):
@@ -64,6 +66,7 @@ async def read_gpu() -> GPU | None:
     process = await asyncio.create_subprocess_exec(
         program, *choice, _QUERY, "--format=csv,noheader,nounits",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+        env={name: os.environ[name] for name in _ITS_VARIABLES if name in os.environ},
     )  # fmt: skip
     try:
         output, _ = await asyncio.wait_for(process.communicate(), 20)

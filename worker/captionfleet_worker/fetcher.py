@@ -1,6 +1,6 @@
 """The agent's side of a fetcher: start it, hear how far it is, end it.
 
-Imports no huggingface_hub. What the child does is in `fetching/`; it alone is given the token.
+Imports no huggingface_hub. What the child does is in `fetching/`; engines are not given the token.
 """
 
 import asyncio

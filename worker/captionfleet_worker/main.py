@@ -19,6 +19,7 @@ from captionfleet_worker.engine_process import EngineOrder, EngineProcess
 from captionfleet_worker.engine_room import usable_home
 from captionfleet_worker.launching import Launcher, variables_named
 from captionfleet_worker.live_copy import Progress, StartEngine
+from captionfleet_worker.secrecy import be_unreadable
 from captionfleet_worker.settings import WorkerSettings
 
 log = structlog.get_logger()
@@ -32,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValidationError as error:
         print(_explain(error), file=sys.stderr)
         return 2
-    configure_logging("worker", settings.log_level)
+    be_unreadable()
+    configure_logging("worker", settings.log_level, settings.log_format)
     _settle_home(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_work(settings))
@@ -85,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pool", help="pool to join; default: CAPTIONFLEET_POOL, else default")
     parser.add_argument("--worker", help="id of this worker; default: the host's name and a nonce")
     parser.add_argument("--device", help="CPU, GPU or auto")
+    parser.add_argument("--launch", help="mark by which an operator finds the workers it started")
     return parser
 
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from captionfleet.resources import PoolManifest
-from captionfleet_operator.local.process import LAUNCH_VARIABLE
 from captionfleet_operator.settings import OperatorSettings
 
 _NOT_FOR_WORKERS = ("CAPTIONFLEET_TOKEN", "CAPTIONFLEET_DATABASE_URL")
@@ -18,7 +17,6 @@ def worker_environment(
     custom: Path,
     pool: PoolManifest,
     worker: str,
-    launch: str,
 ) -> dict[str, str]:
     """Inherited variables, then the pool's own, then the worker's identity, which always wins."""
     data = settings.data.resolve()
@@ -43,7 +41,6 @@ def worker_environment(
         "CAPTIONFLEET_METRICS_PORT": "0",
         "CAPTIONFLEET_DRAIN_SECONDS": str(pool.spec.drain.timeout_seconds),
         **_hub(pool),
-        LAUNCH_VARIABLE: launch,
     }
 
 

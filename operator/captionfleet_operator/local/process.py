@@ -14,7 +14,7 @@ import psutil
 from captionfleet.lifeline import lifeline_fd
 from captionfleet_operator.local.record import WorkerRecord
 
-LAUNCH_VARIABLE = "CAPTIONFLEET_LAUNCH"
+LAUNCH_FLAG = "--launch"
 _LARGEST_LOG = 16 * 2**20
 _SAME_START_SECONDS = 1.0
 
@@ -62,15 +62,15 @@ class WorkerProcess:
                 os.killpg(self.pid, signal.SIGKILL)
 
 
-def start(environment: Mapping[str, str], log: Path) -> WorkerProcess:
-    """Run `python -m captionfleet_worker` with this environment. Raises OSError."""
+def start(environment: Mapping[str, str], launch: str, log: Path) -> WorkerProcess:
+    """Run `python -m captionfleet_worker` with this environment and mark. Raises OSError."""
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size > _LARGEST_LOG:
         log.replace(log.with_suffix(".log.1"))
     lifeline = lifeline_fd()
     with log.open("ab") as out:
         child = subprocess.Popen(
-            [sys.executable, "-m", "captionfleet_worker"],
+            [sys.executable, "-m", "captionfleet_worker", LAUNCH_FLAG, launch],
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=out,
@@ -89,8 +89,8 @@ def find(record: WorkerRecord) -> WorkerProcess | None:
             same = abs(process.create_time() - record.started) < _SAME_START_SECONDS
             if same and _is_live(process):
                 return WorkerProcess(process, None)
-    marked = [p for p in psutil.process_iter() if _is_live(p) and _launch_of(p) == record.launch]
-    # What it started may carry the mark too, but the worker is older than that.
+    marked = [p for p in psutil.process_iter() if _is_live(p) and _has_mark(p, record.launch)]
+    # A child that it is just starting still has its arguments, but the worker is older.
     eldest = min(marked, key=lambda process: process.create_time(), default=None)
     return WorkerProcess(eldest, None) if eldest else None
 
@@ -106,9 +106,9 @@ def _is_live(process: psutil.Process) -> bool:
         return False
 
 
-def _launch_of(process: psutil.Process) -> str | None:
-    """Empty for processes of other users, whose environment we may not read."""
+def _has_mark(process: psutil.Process, launch: str) -> bool:
+    """By its arguments: a worker lets nobody but root read its environment."""
     try:
-        return process.environ().get(LAUNCH_VARIABLE)
+        return process.cmdline()[-2:] == [LAUNCH_FLAG, launch]
     except (psutil.Error, OSError):
-        return None
+        return False

@@ -16,7 +16,7 @@ class WorkerRecord:
 
     pool: str
     launch: str
-    """In the environment of the process and its children, as CAPTIONFLEET_LAUNCH."""
+    """Among the arguments of the process, behind --launch."""
     begun: float
     """When starting it was decided."""
     pid: int | None = None

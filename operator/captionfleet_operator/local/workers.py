@@ -127,13 +127,11 @@ class LocalWorkers:
 
     def _start(self, worker: str, pool: PoolManifest, now: float) -> None:
         record = WorkerRecord(pool=pool.name, launch=new_nonce(), begun=now)
-        environment = worker_environment(
-            os.environ, self._settings, self._custom, pool, worker, record.launch
-        )
+        environment = worker_environment(os.environ, self._settings, self._custom, pool, worker)
         self._records[worker] = record
         self._file.write(self._records)
         try:
-            process = processes.start(environment, self._log(worker))
+            process = processes.start(environment, record.launch, self._log(worker))
         except OSError as error:
             del self._records[worker]
             self._pause(worker, now, 0.0, f"worker {worker} could not be started: {error}")

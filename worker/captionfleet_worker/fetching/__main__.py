@@ -9,14 +9,18 @@ import sys
 import traceback
 
 from captionfleet_worker.dying import die_with
-from captionfleet_worker.engine.protocol import LoadFailed
-from captionfleet_worker.fetching.errand import Errand
-from captionfleet_worker.fetching.order import FetchOrder
-from captionfleet_worker.fetching.telling import Telling
+from captionfleet_worker.secrecy import be_unreadable
 
 
 def main() -> None:
+    be_unreadable()
     die_with(int(sys.argv[1]))
+    # Imported only now: that takes half a second, in which an engine could read the token.
+    from captionfleet_worker.engine.protocol import LoadFailed
+    from captionfleet_worker.fetching.errand import Errand
+    from captionfleet_worker.fetching.order import FetchOrder
+    from captionfleet_worker.fetching.telling import Telling
+
     order = FetchOrder.from_line(sys.stdin.readline())
     lines = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no line of ours
