@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.conftest import eventually
+from tests.conftest import SHAPES, eventually
 from tests.fakehub import TOKEN, FakeHub
 from tests.worker.hubs import TOY, WEIGHTS, waits
 from tests.worker.processes import WorkerProcess, worker_process
@@ -16,7 +16,14 @@ from captionfleet.messages import CopyState, Download
 
 pytestmark = pytest.mark.services  # the worker is a process
 
-SPEC = {"source": {"huggingFace": {"repo": "toys/basic"}}}
+
+def spec(repo: str) -> dict[str, object]:
+    return {"source": {"huggingFace": {"repo": repo}}}
+
+
+SPEC = spec("toys/basic")
+WHOLE = SHAPES / "models" / "shapes-basic"
+"""One that can be loaded."""
 HOLD = 600_000
 
 
@@ -74,6 +81,28 @@ async def test_a_download_is_told_ended_when_nobody_wants_it_and_resumed_when_so
     assert [start for name, start in hub.ranges if name == "model.safetensors"] == [0, HOLD]
     await eventually(lambda: operator.last.disk and operator.last.disk.cache_bytes > len(WEIGHTS),
                      seconds=60)  # fmt: skip
+
+
+async def test_weights_that_are_loaded_never_make_room_for_others(
+    broker_url: str, names: Names, tmp_path: Path, operator: Operator
+) -> None:
+    size = sum(file.stat().st_size for file in WHOLE.iterdir())
+    with FakeHub() as hub, worker_process(
+        broker_url, names, tmp_path / "worker", environment={"HF_ENDPOINT": hub.url},
+        cache=str(tmp_path / "cache"), cache_limit=str(size * 3 // 2), cache_watermark="100",
+    ):  # fmt: skip
+        hub.add("shapes/a", WHOLE)
+        hub.add("shapes/b", WHOLE)
+        models = {name: wanted(spec(f"shapes/{name}")) for name in "ab"}
+        await eventually(lambda: operator.heartbeats, seconds=60)
+        await operator.assign({"a": models["a"]})
+        await eventually(lambda: operator.state("a") == CopyState.READY, seconds=90)
+        await operator.assign(models)
+        await eventually(lambda: operator.state("b") == CopyState.FAILED, seconds=60)
+        refused = operator.copy("b")
+    assert refused and refused.reason == "DiskFull"
+    [kept] = tmp_path.glob("cache/models--shapes--a/snapshots/*/model.safetensors")
+    assert kept.exists()
 
 
 async def test_a_worker_that_is_killed_takes_its_fetcher_along(
