@@ -1,7 +1,9 @@
 """Small facts a worker tells: its pace, its files, its use of the machine, its mistrust."""
 
-import os
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -36,15 +38,58 @@ def test_silence_is_suspicious_only_while_work_waits(
     assert mistrusted(quiet, ready) == expected
 
 
-def test_usage_sums_agent_and_engines_and_forgives_the_dead() -> None:
+# Takes 200 MB, half a second of processor time, and a word to end.
+BUSY = """
+import time
+taken = b"x" * 200_000_000
+while time.process_time() < 0.5:
+    pass
+print("done", flush=True)
+input()
+"""
+# As an engine whose code starts a program.
+STARTS = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BUSY!r}], check=True)"
+
+
+@pytest.fixture
+def busy() -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", STARTS]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as program:
+        yield program
+        program.kill()
+
+
+def usage_at(meters: Meters, usage: Usage, now: float) -> tuple[float, float]:
+    """Percent of a core, and of a machine with 1 GB."""
+    usage.sample(10**9, now)
+    value = meters.registry.get_sample_value
+    return value("worker_cpu_usage_percent") or 0, value("worker_ram_usage_percent") or 0
+
+
+def test_usage_is_that_of_all_below_the_worker_whatever_started_it(
+    busy: subprocess.Popen[str],
+) -> None:
     meters = Meters()
     usage = Usage(meters)
-    usage.sample([os.getppid(), 2**22 + 1], 2**30, now=1.0)
-    sum(range(10**6))
-    usage.sample([os.getppid(), 2**22 + 1], 2**30, now=2.0)
-    value = meters.registry.get_sample_value
-    assert (value("worker_ram_usage_percent") or 0) > 0
-    assert (value("worker_cpu_usage_percent") or 0) >= 0
+    _, before = usage_at(meters, usage, 1.0)
+    assert busy.stdout and busy.stdout.readline() == "done\n"
+    cpu, ram = usage_at(meters, usage, 2.0)
+    assert 45 < cpu < 80  # half a core for that second, and a little for looking
+    assert 19 < ram - before < 30
+    busy.communicate("\n")
+    idle, after = usage_at(meters, usage, 3.0)
+    assert 0 <= idle < 20  # what has ended is not counted twice, nor taken back
+    assert after < before + 5
+
+
+def test_a_program_that_comes_and_goes_between_two_looks_is_counted() -> None:
+    meters = Meters()
+    usage = Usage(meters)
+    usage_at(meters, usage, 1.0)
+    subprocess.run([sys.executable, "-c", BUSY], input="\n", text=True, check=True)
+    assert 45 < usage_at(meters, usage, 2.0)[0] < 80
 
 
 def test_worker_ids_are_safe_path_names_and_differ() -> None:

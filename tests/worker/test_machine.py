@@ -23,7 +23,7 @@ async def test_memory_that_an_engine_just_left_is_free_at_once(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     machine = Machine(Device("GPU", "Toy GPU"), Meters())
     shows(tmp_path, used=900)
-    await machine.measure([])
+    await machine.measure()
     shows(tmp_path, used=100)
     assert await machine.free_bytes() == 900 * 2**20
 

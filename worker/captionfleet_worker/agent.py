@@ -235,7 +235,7 @@ class Agent:
     async def _telling(self) -> None:
         while True:
             self._to_tell.clear()
-            await self._machine.measure(self._copies.pids())
+            await self._machine.measure()
             self._meters.tell_copies(self._copies.views())
             await self._tell()
             await asyncio.sleep(_COALESCE_SECONDS)

@@ -1,7 +1,6 @@
-"""What this worker may use of its machine, and what it and its engines take of it."""
+"""What this worker may use of its machine, and what it and all it started take of it."""
 
 import time
-from collections.abc import Sequence
 
 from captionfleet_worker.cgroup import Cgroup, memory_total, memory_used, read_cgroup
 from captionfleet_worker.device import Device, read_gpu
@@ -9,8 +8,8 @@ from captionfleet_worker.metrics import Meters, Usage
 
 _GPU_PERIOD_SECONDS = 10.0
 _PERIOD_SECONDS = 2.0
-"""A busy worker tells more often than that how it is, and to read what its engines take costs
-10 ms each."""
+"""A busy worker tells more often than that how it is, and to read what its processes take costs
+up to 10 ms each."""
 
 
 class Machine:
@@ -31,14 +30,14 @@ class Machine:
         await self._measure_memory(read_cgroup())
         return self.memory_total - self.memory_used if self.memory_total else None
 
-    async def measure(self, engines: Sequence[int]) -> None:
+    async def measure(self) -> None:
         """Memory for the next heartbeats, processor and memory for /metrics; every 2 s at most."""
         now = time.monotonic()
         if now - self._measured_at < _PERIOD_SECONDS:
             return
         self._measured_at = now
         cgroup = read_cgroup()
-        self._usage.sample(engines, memory_total(cgroup), now)
+        self._usage.sample(memory_total(cgroup), now)
         if self._device.kind == "CPU" or now - self._gpu_read_at >= _GPU_PERIOD_SECONDS:
             await self._measure_memory(cgroup)
 

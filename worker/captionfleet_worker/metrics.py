@@ -1,13 +1,13 @@
 """What Prometheus reads on the metrics port. Names are a door kept from the original system."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Sequence
 
-import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from captionfleet.messages import Copy
 from captionfleet_worker.memory_of import resident_memory
+from captionfleet_worker.process_tree import descendants, processor_seconds
 
 _BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
@@ -51,11 +51,13 @@ class Meters:
         self.processed = self._counter("processed_messages", "Tasks captioned or failed.", model)
         self.errors = self._counter("processing_errors", "Tasks failed.", model)
         self.cpu = self._gauge(
-            "worker_cpu_usage_percent", "CPU of agent and engines; 100 is one core."
+            "worker_cpu_usage_percent",
+            "CPU of the worker and all that it started, programs of own code too; 100 is one core.",
         )
         self.ram = self._gauge(
             "worker_ram_usage_percent",
-            "Memory of agent and engines; 100 is the cgroup's limit, else the host's memory.",
+            "Memory of the worker and all that it started; 100 is the cgroup's limit, else the "
+            "host's memory.",
         )
         self.handed_back = self._counter(
             "captionfleet_worker_handed_back",
@@ -111,38 +113,30 @@ class Meters:
         return Gauge(name, words, labels, registry=self.registry)
 
 
-@dataclass
-class _Seen:
-    process: psutil.Process
-    cpu_seconds: float
-
-
 class Usage:
-    """Sums processor time and memory of this process and its engines, from sample to sample."""
+    """Sums processor time and memory of this process and all below it, from sample to sample."""
 
     def __init__(self, meters: Meters) -> None:
         self._meters = meters
-        self._seen: dict[int, _Seen] = {}
+        self._spent = 0.0
         self._at: float | None = None
 
-    def sample(self, pids: Iterable[int], memory_total: int, now: float) -> None:
+    def sample(self, memory_total: int, now: float) -> None:
         """`now`: a monotonic clock, in seconds. CPU is the mean since the last sample."""
-        spent = 0.0
-        resident = 0
-        seen: dict[int, _Seen] = {}
-        for pid in (psutil.Process().pid, *pids):
-            try:
-                before = self._seen.get(pid)
-                process = before.process if before else psutil.Process(pid)
-                times = process.cpu_times()
-                # Engines share what their fork-server imported: counted in full by none of them.
-                resident += resident_memory(pid)
-            except (psutil.Error, OSError):
-                continue  # it ended just now
-            seen[pid] = _Seen(process, times.user + times.system)
-            if before:
-                spent += seen[pid].cpu_seconds - before.cpu_seconds
+        pids = {os.getpid(), *descendants(os.getpid())}
+        # A process that ended stays in the sum by its parent, which waited for it.
+        spent = sum(processor_seconds(pid) for pid in pids)
         if self._at is not None and now > self._at:
-            self._meters.cpu.set(round(100 * spent / (now - self._at), 1))
+            busy = max(0.0, spent - self._spent) / (now - self._at)
+            self._meters.cpu.set(round(100 * busy, 1))
+        # Engines share what their fork-server imported: counted in full by none of them.
+        resident = sum(_memory(pid) for pid in pids)
         self._meters.ram.set(round(100 * resident / memory_total, 2))
-        self._seen, self._at = seen, now
+        self._spent, self._at = spent, now
+
+
+def _memory(pid: int) -> int:
+    try:
+        return resident_memory(pid)
+    except (OSError, ValueError, IndexError):  # it ended just now
+        return 0

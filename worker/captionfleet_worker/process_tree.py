@@ -9,7 +9,7 @@ import contextlib
 import ctypes
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -51,6 +51,11 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
+def processor_seconds(pid: int) -> float:
+    """What it has taken, and its children that ended, theirs included. 0 if it ended itself."""
+    return sum(int(ticks) for ticks in _stat(pid)[11:15]) / os.sysconf("SC_CLK_TCK")
+
+
 def _end_all(look: Callable[[], set[int]]) -> None:
     for _ in range(_MOST_ROUNDS):
         alive = {pid for pid in look() if not _is_zombie(pid)}
@@ -61,8 +66,9 @@ def _end_all(look: Callable[[], set[int]]) -> None:
                 _signal(pid, number)
 
 
-def _pids() -> Iterator[int]:
-    return (int(each.name) for each in Path("/proc").iterdir() if each.name.isdecimal())
+def _pids() -> list[int]:
+    with os.scandir("/proc") as entries:
+        return [int(each.name) for each in entries if each.name.isdecimal()]
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
@@ -81,12 +87,20 @@ def _belongs(pid: int, room: str) -> bool:
 
 
 def _stat(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the state on; empty for one that ended."""
+    """Fields of /proc/PID/stat from the state on; empty for one that ended.
+
+    Without Path, which takes four times as long: a worker reads all processes every 2 s.
+    """
     try:
-        text = (Path("/proc") / str(pid) / "stat").read_text(errors="replace")
+        file = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
     except OSError:
         return []
-    return text.rpartition(")")[2].split()
+    try:
+        return os.read(file, 4096).decode(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
+    finally:
+        os.close(file)
 
 
 def _parent(pid: int) -> int | None:
