@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 from tests.conftest import eventually
 from tests.worker.stand_ins import Desk, Workshop, wanted
 
@@ -81,6 +82,19 @@ async def test_a_result_that_was_not_confirmed_is_published_again(
     assert desk.outcomes() == {cat: "a cat"}
     assert doubtful.asked == 2
     assert await desk.left() == 0
+
+
+async def test_a_task_that_fails_is_found_in_the_log_by_its_id(
+    desk: Desk, copy: LiveCopy, doubtful: DoubtfulLink
+) -> None:
+    doubtful.open.set()
+    with capture_logs() as logs:
+        [task] = await desk.send(b"cat", sha256="0" * 64)
+        await eventually(lambda: desk.results)
+    assert {
+        "event": "task failed", "log_level": "warning",
+        "model": "m", "task": task, "code": "bad_picture",
+    } in logs  # fmt: skip
 
 
 async def test_an_unloading_copy_waits_for_its_last_confirms(

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 from tests.conftest import eventually
 from tests.worker.stand_ins import DEADLY, SLOW, STRANGE, Desk, Workshop, wanted
 
@@ -148,7 +150,19 @@ async def test_short_memory_shortens_batches_and_is_shown(
     assert copy.view().message == (
         "memory allows batches of 2, not of 4 (spec.batching.maxBatchSize)"
     )
-    assert kept_sizes.read(about("revision-1", "cpu", 1)).safe == 2
+    assert kept_sizes.read(about("revision-1", processor(), 1)).safe == 2
+
+
+async def test_what_a_copy_logs_names_its_model(
+    desk: Desk, link: Link, copy: LiveCopy, workshop: Workshop
+) -> None:
+    await opened(copy, link)
+    workshop.engines[0].batch_limit = 2
+    with capture_logs([merge_contextvars]) as logs:
+        await desk.send(b"cat")
+        await said(desk, 1)
+    [told] = [each for each in logs if each["event"].startswith("batches are smaller")]
+    assert told["model"] == "m"
 
 
 async def test_no_more_is_taken_than_twice_a_batch(

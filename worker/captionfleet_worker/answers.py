@@ -13,7 +13,7 @@ import structlog
 from captionfleet.broker.link import Link, NotConfirmed, Unroutable
 from captionfleet.broker.names import Names
 from captionfleet.faults import fault_point
-from captionfleet.messages import Outcome, ResultMessage
+from captionfleet.messages import Outcome, ResultMessage, TaskMessage
 from captionfleet_worker.metrics import Meters
 from captionfleet_worker.verdicts import Held, Origin, Verdict, as_result
 
@@ -41,7 +41,7 @@ class Answers:
 
     def give(self, held: Held, verdict: Verdict) -> None:
         """Answer one task."""
-        self._count(held.task.model, verdict)
+        self._count(held.task, verdict)
         self._begin(self._answer(held, verdict))
 
     def drop(self, held: Held) -> None:
@@ -113,10 +113,11 @@ class Answers:
         fault_point("worker: after result publish, before confirm")
         await publishing
 
-    def _count(self, model: str, verdict: Verdict) -> None:
+    def _count(self, task: TaskMessage, verdict: Verdict) -> None:
         if not verdict.final:
-            self._meters.handed_back.labels(model, verdict.outcome.value).inc()
+            self._meters.handed_back.labels(task.model, verdict.outcome.value).inc()
             return
-        self._meters.processed.labels(model).inc()
+        self._meters.processed.labels(task.model).inc()
         if verdict.outcome == Outcome.FAILED:
-            self._meters.errors.labels(model).inc()
+            self._meters.errors.labels(task.model).inc()
+            log.warning("task failed", model=task.model, task=task.task, code=verdict.error_code)

@@ -331,6 +331,7 @@ class LiveCopy:
     # Its life.
 
     async def _live(self) -> None:
+        structlog.contextvars.bind_contextvars(model=self.model)  # of all that is logged below
         try:
             await self._start_engine()
             self.failures = 0
