@@ -8,8 +8,17 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 from tests.api.fake_broker import FakeBroker, Fate
-from tests.api.flow_parts import Store, catalog_of, copy_of, heartbeat, open_store, sha256_of
+from tests.api.flow_parts import (
+    Store,
+    catalog_of,
+    copy_of,
+    counted,
+    heartbeat,
+    open_store,
+    sha256_of,
+)
 from tests.conftest import eventually
 
 from captionfleet.broker.names import Names
@@ -189,8 +198,14 @@ async def test_what_a_dead_api_left_unconfirmed_is_published_at_the_next_start(
     bench.stop()
     await bench.consumers(copy_of("m"))
     assert not bench.broker.published
-    bench.start()
-    await eventually(lambda: len(bench.broker.published) == 3)
+    before = counted("captionfleet_republished_total", model="m")
+    with capture_logs() as logs:
+        bench.start()
+        await eventually(lambda: len(bench.broker.published) == 3)
+    assert counted("captionfleet_republished_total", model="m") == before + 3
+    assert {
+        "event": "attempts are published again", "log_level": "info", "model": "m", "attempts": 3,
+    } in logs  # fmt: skip
     tokens = {attempt.token for attempt in await bench.attempts()}
     assert {message.token for message in bench.broker.published} == tokens
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import update
+from structlog.testing import capture_logs
 from tests.api.fake_broker import FakeAnswer, FakeBroker, Stored
-from tests.api.flow_parts import Store, copy_of, heartbeat, open_store
+from tests.api.flow_parts import Store, copy_of, counted, heartbeat, open_store
 
 from captionfleet.broker.names import Names
 from captionfleet.messages import Outcome, ResultMessage, TaskMessage
@@ -103,6 +104,17 @@ async def test_an_attempt_missing_at_two_checks_is_released_again(floor: Floor) 
     assert await floor.changes.models_woken() == {"m"}
     [second] = await floor.release()
     assert first.token != second.token
+
+
+async def test_what_is_released_again_is_told_by_model(floor: Floor) -> None:
+    before = counted("captionfleet_tasks_swept_total", model="m")
+    await floor.store.submit([b"dog"])
+    await floor.release()
+    with capture_logs() as logs:
+        await floor.check()
+    [told] = [each for each in logs if each["event"] == "lost attempts are released again"]
+    assert (told["model"], told["attempts"], told["log_level"]) == ("m", 2, "warning")
+    assert counted("captionfleet_tasks_swept_total", model="m") == before + 2
 
 
 async def test_one_check_is_not_enough(floor: Floor) -> None:

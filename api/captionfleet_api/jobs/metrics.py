@@ -12,7 +12,9 @@ published = Counter(
     ["model", "fate"],
 )
 republished = Counter(
-    "captionfleet_republished_total", "Attempts published again, because nobody knew of them."
+    "captionfleet_republished_total",
+    "Attempts published again, because nobody knew of them.",
+    ["model"],
 )
 results = Counter(
     "captionfleet_results_total", "Results that counted, by outcome.", ["model", "outcome"]

@@ -8,6 +8,7 @@ publishing at this moment looks the same: that is left to it for a minute.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from enum import StrEnum
@@ -140,8 +141,9 @@ class Publisher:
         again = [each for each, since in unconfirmed if self._is_ours_to_send(each.token, since)]
         self._has_looked = True
         if again:
-            log.info("attempts are published again", attempts=len(again))
-            metrics.republished.inc(len(again))
+            for model, attempts in Counter(each.model for each in again).items():
+                log.info("attempts are published again", model=model, attempts=attempts)
+                metrics.republished.labels(model).inc(attempts)
             self.send(again)
         await asyncio.sleep(_PAUSE_WHEN_UNSURE)
 
@@ -162,7 +164,10 @@ class Publisher:
         except NotConfirmed:
             return Fate.UNSURE
         except Exception:
-            log.exception("publishing an attempt fails and is tried again", task=outgoing.task)
+            log.exception(
+                "publishing an attempt fails and is tried again",
+                model=outgoing.model, task=outgoing.task,
+            )  # fmt: skip
             return Fate.UNSURE
         return Fate.CONFIRMED
 

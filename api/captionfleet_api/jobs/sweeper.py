@@ -7,6 +7,7 @@ queue -> database, and each check looks in this order, so that nothing slips pas
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -133,9 +134,9 @@ class Sweeper:
                 lose(task, seen_running, now)
             tasks = [task for task, _ in found]
             await transitions.record(session, tasks, now)
-        log.warning("lost attempts are released again", attempts=len(tasks))
-        for task in tasks:
-            metrics.swept.labels(task.model).inc()
+        for model, attempts in Counter(task.model for task in tasks).items():
+            log.warning("lost attempts are released again", model=model, attempts=attempts)
+            metrics.swept.labels(model).inc(attempts)
         self._changes.tell({task.job for task in tasks}, {task.model for task in tasks})
 
 
