@@ -5,7 +5,7 @@ The code is the truth; a test fails when the pages say something else.
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ _PROGRAMS = {
     "The commands that talk to a server": "captionfleet_cli.settings:CliSettings",
 }
 
-_METERS = {
+METERS: dict[str, Callable[[], list[Any]]] = {
     "A worker, on port 8001": lambda: _registry("captionfleet_worker.metrics:Meters"),
     "The operator on Kubernetes, on port 8080": lambda: _registry(
         "captionfleet_operator.cluster.doors:Meters", "NAMESPACE"
@@ -143,7 +143,7 @@ def settings_page() -> str:
 
 def metrics_page() -> str:
     parts = [_METRICS_HEAD]
-    for title, meters in _METERS.items():
+    for title, meters in METERS.items():
         parts.append(f"## {title}\n\n| metric | type | labels | meaning |\n|---|---|---|---|")
         parts.extend(sorted(_metric_row(meter) for meter in meters()))
         parts.append("")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.api.doors import Doors, open_doors, picture
+from tests.api.flow_parts import counted
 
 from captionfleet_api.images.pictures import Pictures
 
@@ -89,10 +90,18 @@ async def test_openapi_describes_every_door_with_examples(doors: Doors) -> None:
 
 
 async def test_metrics_count_tasks_requests_and_rejected_files(doors: Doors) -> None:
+    def refused() -> float:
+        return counted("captionfleet_rejected_files_total", code="not_an_image")
+
+    def answered(status: str) -> float:
+        labels = {"method": "POST", "route": "/api/v1/images", "status": status}
+        return counted("captionfleet_http_request_seconds_count", **labels)
+
+    unused, taken, unfit = refused(), answered("201"), answered("415")
     await doors.make_job("red", "blue")
     await doors.client.post("/api/v1/images", content=b"text")
     lines = (await doors.client.get("/metrics")).text.splitlines()
-    assert 'captionfleet_tasks{state="pending"} 2.0' in lines
-    assert any(line.startswith("captionfleet_rejected_files_total{") for line in lines)
-    assert any('route="/api/v1/images"' in line for line in lines)
-    assert any(line.startswith("captionfleet_results_total") or "results" in line for line in lines)
+    assert 'captionfleet_tasks{model="alpha",state="pending"} 2.0' in lines
+    assert 'captionfleet_tasks{model="alpha",state="captioned"} 0.0' in lines
+    assert (refused(), answered("201"), answered("415")) == (unused + 1, taken + 2, unfit + 1)
+    assert "# TYPE captionfleet_results_total counter" in lines

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, select
 from tests.api.fake_broker import FakeAnswer
-from tests.api.flow_parts import Store, copy_of, open_store
+from tests.api.flow_parts import Store, copy_of, counted, open_store
 
 from captionfleet.ids import new_id
 from captionfleet.messages import Outcome, ResultMessage
@@ -213,6 +213,24 @@ async def test_forged_answers_are_acked_and_change_nothing(desk: Desk) -> None:
     )
     assert (await desk.only_task()).state == "queued"
     assert len(desk.acked) == 5
+
+
+async def test_answers_without_effect_are_counted_by_what_they_are(desk: Desk) -> None:
+    def discarded(model: str, verdict: str) -> float:
+        return counted("captionfleet_results_discarded_total", model=model, verdict=verdict)
+
+    kinds = [("m", "duplicate"), ("m", "refuse"), ("", "refuse"), ("", "malformed")]
+    before = [discarded(*kind) for kind in kinds]
+    await desk.store.submit([b"cat"])
+    [answer] = await desk.release()
+    await desk.bring(
+        changed(answer, sha256="0" * 64),
+        changed(answer, token=new_id()),
+        b"no result",
+        answer,
+        answer,
+    )
+    assert [discarded(*kind) for kind in kinds] == [count + 1 for count in before]
 
 
 async def test_nothing_is_acked_before_the_commit(

@@ -59,6 +59,7 @@ async def test_waiting_tokens_and_restarts_are_told(
     waited = told(meters, "captionfleet_worker_queue_wait_seconds_sum", model="m")
     assert waited is not None
     assert 5 <= waited < 60
+    assert told(meters, "captionfleet_worker_tokens_total", model="m") == 3
     restarts = "captionfleet_worker_engine_restarts_total"
     await eventually(lambda: told(meters, restarts, model="m") == 2)
     assert told(meters, "captionfleet_worker_load_seconds_count", model="m") == 3

@@ -1,11 +1,11 @@
 """/healthz, /readyz and /metrics."""
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge
-from prometheus_client import generate_latest as text_of
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from captionfleet_api.metrics import tasks
 from captionfleet_api.parts import Api
 from captionfleet_api.store.tables import Task, TaskState
 
@@ -40,12 +40,12 @@ async def readyz(api: Api, response: Response) -> dict[str, str]:
 @router.get("/metrics", response_class=Response)
 async def metrics(api: Api) -> Response:
     """For Prometheus."""
-    counted = CollectorRegistry()
-    tasks = Gauge("captionfleet_tasks", "Tasks by state.", ["state"], registry=counted)
-    for state in TaskState:
-        tasks.labels(state).set(0)
     async with api.database.read() as session:
-        query = select(Task.state, func.count()).group_by(Task.state)
-        for found, count in await session.execute(query):
-            tasks.labels(found).set(count)
-    return Response(text_of(counted) + text_of(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+        query = select(Task.model, Task.state, func.count()).group_by(Task.state, Task.model)
+        counted = {(model, state): count for model, state, count in await session.execute(query)}
+    # In one go, or another reader would find them half told.
+    tasks.clear()
+    for model in {model for model, _ in counted}:
+        for state in TaskState:
+            tasks.labels(model, state).set(counted.get((model, state), 0))
+    return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
