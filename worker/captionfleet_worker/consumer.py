@@ -65,6 +65,9 @@ class Captioner(Protocol):
     def note_rate(self, options: Mapping[str, Any], size: int, rate: float) -> None:
         """A full batch ran right behind another, at `rate` pictures per second."""
 
+    def note_too_large(self, size: int) -> None:
+        """A batch of `size` had its engine killed, though each picture of it runs alone."""
+
     @property
     def timeout_seconds(self) -> float:
         """Longest time of one batch."""
@@ -170,7 +173,7 @@ class ModelConsumer:
                 # One turn of the loop, so that tasks that came in one go share a batch.
                 await asyncio.sleep(0)
                 if not self._captioner.alive:
-                    await self._recover([])
+                    await self._recover([], None)
                 while self._hand_over():
                     await self._land()
         except Exception:
@@ -304,8 +307,8 @@ class ModelConsumer:
         finally:
             arrival.cancel()
         self._arrived.clear()
-        if oldest.running.done() and await self._landed() is not None:
-            await self._recover(oldest.batch)
+        if oldest.running.done() and (trouble := await self._landed()):
+            await self._recover(oldest.batch, trouble)
 
     async def _landed(self) -> EngineDied | EngineTimeout | None:
         """Answer the oldest batch; or tell what befell the engine, with nothing answered and the
@@ -368,18 +371,21 @@ class ModelConsumer:
         for _ in range(size):
             self._meters.seconds.labels(self._model).observe(seconds)
 
-    async def _recover(self, batch: list[Held]) -> None:
+    async def _recover(self, batch: list[Held], trouble: EngineDied | EngineTimeout | None) -> None:
         """Try each member of a batch that ended its engine alone; then serve as before.
 
         The batch is empty if the engine ended while idle.
         """
         await self.lanes.pause()
-        left = self._still_wanted(batch)
+        left, survived = self._still_wanted(batch), 0
         try:
             while left and await self._engine_back():
                 left = self._still_wanted(left)  # starting an engine takes its time
                 if left:
-                    await self._try_alone(left.pop(0))
+                    survived += await self._survives_alone(left.pop(0))
+            killed = isinstance(trouble, EngineDied) and trouble.killed
+            if killed and survived == len(batch) > 1:
+                self._captioner.note_too_large(len(batch))
             if await self._engine_back():
                 await self.lanes.resume()
         finally:
@@ -388,7 +394,7 @@ class ModelConsumer:
                 self._answers.give(each, SUSPECT)
         self._changed()
 
-    async def _try_alone(self, held: Held) -> None:
+    async def _survives_alone(self, held: Held) -> bool:
         self._fly([held])
         trouble = await self._landed()
         if isinstance(trouble, EngineTimeout):
@@ -396,6 +402,7 @@ class ModelConsumer:
             self._answers.give(held, timed_out(limit, trouble.place))
         elif trouble:
             self._answers.give(held, crashed(trouble.how))
+        return trouble is None
 
     async def _engine_back(self) -> bool:
         """Wait for a living engine; False if a drain came first. Raises LoadFailed."""

@@ -56,10 +56,12 @@ _GONE = (asyncio.IncompleteReadError, ConnectionError)
 class EngineDied(Exception):
     """The engine process ended. The message says how."""
 
-    def __init__(self, message: str, how: str = "") -> None:
-        """`how`: in a few words, for the person whose picture it was."""
+    def __init__(self, message: str, how: str = "", *, killed: bool = False) -> None:
+        """`how`: in a few words, for the person whose picture it was. `killed`: by SIGKILL, as
+        the kernel does when memory is short."""
         super().__init__(message)
         self.how = how
+        self.killed = killed
 
 
 class EngineTimeout(Exception):
@@ -316,7 +318,7 @@ class EngineProcess:
         how += f", in {place}" if place else ""
         often = ", often sent by the kernel when memory is short" if code == -signal.SIGKILL else ""
         told = f"the engine ended ({how}{often}); its log is {self._order.log_file}"
-        return EngineDied(told, how)
+        return EngineDied(told, how, killed=code == -signal.SIGKILL)
 
     async def _kill(self) -> None:
         # With all it started: a person's code may have started processes of its own.

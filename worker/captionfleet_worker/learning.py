@@ -111,6 +111,14 @@ class Learning:
         else:
             self._most = safe
 
+    def doubt(self, size: int) -> None:
+        """A batch of `size` ended its engine, as one does for which memory is short.
+
+        Whoever ends processes by hand looks the same, so the next life may try again.
+        """
+        self._most = min(self._most, (size + 1) // 2)
+        log.warning("batches are smaller after one was killed", about=self._about, size=self._most)
+
     def _of(self, key: str) -> Known:
         """Options not met before begin with what is known of the model's own."""
         return self._known.get(key) or self._known[_DEFAULTS]

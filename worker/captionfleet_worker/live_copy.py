@@ -283,6 +283,10 @@ class LiveCopy:
         assert self._learning
         self._learning.note(options, size, rate)
 
+    def note_too_large(self, size: int) -> None:
+        assert self._learning
+        self._learning.doubt(size)
+
     @property
     def timeout_seconds(self) -> float:
         assert self._order
