@@ -37,17 +37,18 @@ def read(root: Path, groups: str) -> Cgroup:
 def test_version_2_takes_the_tightest_limit_on_the_way_up(root: Path) -> None:
     write(root, {
         "pod/memory.max": str(2 * GIB), "pod/memory.current": str(GIB),
-        "pod/memory.stat": f"anon 5\ninactive_file {GIB // 4}", "pod/cpu.max": "150000 100000",
+        "pod/memory.stat": f"anon 5\nfile_mapped 24\ninactive_file {GIB // 4}\nactive_file 100",
+        "pod/cpu.max": "150000 100000",
         "pod/box/memory.max": "max", "pod/box/cpu.max": "max 100000",
     })  # fmt: skip
-    assert read(root, "0::/pod/box\n") == Cgroup(2 * GIB, GIB - GIB // 4, 1.5)
+    assert read(root, "0::/pod/box\n") == Cgroup(2 * GIB, GIB - GIB // 4 - 76, 1.5)
 
 
 def test_version_1_knows_no_limit_as_a_huge_number(root: Path) -> None:
     write(root, {
         "memory/pod/memory.limit_in_bytes": str(3 * GIB),
         "memory/pod/memory.usage_in_bytes": str(GIB),
-        "memory/pod/memory.stat": "total_inactive_file 1024",
+        "memory/pod/memory.stat": "inactive_file 1\ntotal_mapped_file 4\ntotal_inactive_file 1028",
         "memory/memory.limit_in_bytes": "9223372036854771712",
         "cpu/pod/cpu.cfs_quota_us": "400000", "cpu/pod/cpu.cfs_period_us": "100000",
         "cpu/cpu.cfs_quota_us": "-1",

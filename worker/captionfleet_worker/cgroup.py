@@ -18,7 +18,8 @@ class Cgroup:
     memory_limit: int | None
     """Bytes."""
     memory_used: int | None
-    """Bytes in use, without file cache that can be dropped. None without a limit."""
+    """Bytes in use, without the part of the file cache that nobody has mapped: it can be dropped.
+    None without a limit."""
     cpus: float | None
     """Cores."""
 
@@ -102,8 +103,9 @@ def _droppable(folder: Path) -> int:
         pairs = [line.split() for line in (folder / "memory.stat").read_text().splitlines()]
     except OSError:
         return 0
-    stat = {name: int(value) for name, value in pairs}
-    return stat.get("total_inactive_file", stat.get("inactive_file", 0))
+    stat = {name.removeprefix("total_"): int(value) for name, value in pairs}
+    cached = stat.get("inactive_file", 0) + stat.get("active_file", 0)
+    return max(0, cached - stat.get("file_mapped", stat.get("mapped_file", 0)))
 
 
 def _number(file: Path) -> int | None:

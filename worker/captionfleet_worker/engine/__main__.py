@@ -130,6 +130,8 @@ def _serve(ready: Ready, frames: Frames, cancelled: Cancelled, stream: BinaryIO)
     ended = 0.0
     while batch := line.get():
         run, came, prepared = batch
+        if ready.limit:
+            ready.limit.renew()
         _say(stream, {"say": "begun", "run": run})
         answers = ready.answering.finish(prepared, cancelled)
         # Measured here: a busy agent may hear of two batches at once.

@@ -10,12 +10,12 @@ from pathlib import Path
 from pydantic.alias_generators import to_camel
 
 from captionfleet.faults import fault_point
-from captionfleet.resources.model import Generation, Loader, ModelSpec
+from captionfleet.resources.model import Generation, Loader, ModelSpec, Requirements
 from captionfleet_worker.engine.answering import Answering, Captioner, is_out_of_memory
 from captionfleet_worker.engine.custom_code import code_digest, load_custom
 from captionfleet_worker.engine.generation import Habits, check_extra, settled
 from captionfleet_worker.engine.last_words import listen
-from captionfleet_worker.engine.memory_limit import set_memory_limit
+from captionfleet_worker.engine.memory_limit import MemoryLimit
 from captionfleet_worker.engine.own_files import code_folders, write_files
 from captionfleet_worker.engine.protocol import EngineOrder, LoadFailed
 from captionfleet_worker.engine.remote_code import check_pinned
@@ -36,6 +36,8 @@ class Ready:
     captioner: Captioner
     answering: Answering
     revision: str
+    limit: MemoryLimit | None
+    """None on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def _load(order: EngineOrder, code: list[Path], progress: Progress) -> Ready:
     # One thread hashes while the other loads; both read the same pages.
     with ThreadPoolExecutor(1) as hashing:
         files = _find(order, hashing)
-        captioner = _captioner(order, code, files.folder, progress)
+        captioner, limit = _captioner(order, code, files.folder, progress)
         fault_point("engine: in mid-load")
         most = spec.batching.max_batch_size
         answering = Answering(captioner, spec.generation, most, min(order.threads, _MOST_DECODERS))
@@ -75,7 +77,8 @@ def _load(order: EngineOrder, code: list[Path], progress: Progress) -> Ready:
             smoke_test(answering, spec.pipeline_tag)
         identity = files.identity if isinstance(files.identity, str) else files.identity.result()
     digest = code_digest(code) if spec.custom else ""
-    return Ready(captioner, answering, revision_of(spec, identity, digest, captioner.habits))
+    revision = revision_of(spec, identity, digest, captioner.habits)
+    return Ready(captioner, answering, revision, limit)
 
 
 def _check_fields(spec: ModelSpec) -> None:
@@ -139,11 +142,11 @@ def _fetched(order: EngineOrder) -> Path:
 
 def _captioner(
     order: EngineOrder, code: list[Path], folder: Path | None, progress: Progress
-) -> Captioner:
+) -> tuple[Captioner, MemoryLimit | None]:
     if order.spec.custom:
         progress(f"loading {order.spec.custom.entrypoint}")
-        limit = set_memory_limit(order.spec.requirements, order.device)
-        return load_custom(order.spec.custom, code, order.device, folder, limit)
+        limit = _limit(order, order.spec.requirements)
+        return load_custom(order.spec.custom, code, order.device, folder, limit), limit
     assert folder, "the manifest's rules ask for source or custom"
     progress("loading the model")
 
@@ -156,7 +159,12 @@ def _captioner(
     # Imports torch, so it comes after the checks that need none.
     from captionfleet_worker.engine.transformers_captioner import TransformersCaptioner
 
-    return TransformersCaptioner(checkpoint)
+    # Not before: the files are mapped while they load, which would count in full.
+    return TransformersCaptioner(checkpoint), _limit(order, Requirements())
+
+
+def _limit(order: EngineOrder, requirements: Requirements) -> MemoryLimit | None:
+    return MemoryLimit(requirements) if order.device == "cpu" else None
 
 
 def failure_of(error: Exception) -> LoadFailed:

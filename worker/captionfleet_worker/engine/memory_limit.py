@@ -1,50 +1,108 @@
-"""How much memory an engine with a person's code may take, so that it cannot take the machine.
+"""How much memory an engine may take on a CPU, so that it cannot take the machine.
 
-Beyond it Python raises MemoryError where the code stands, which fails that picture or load alone.
-On a GPU there is no such limit: its driver maps far more than it uses.
+Beyond it memory is refused where it is asked for, which fails that batch, picture or load alone;
+without it the kernel would end the engine, or a whole pod. On a GPU there is no such limit: its
+driver maps far more than it uses.
 """
 
 import resource
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from captionfleet.resources.model import Requirements
-from captionfleet_worker.cgroup import memory_total, read_cgroup
+from captionfleet.sizes import gigabytes
+from captionfleet_worker.cgroup import memory_total, memory_used, read_cgroup
 
 _BESIDE_STATED = 2 * 2**30
 """Bytes for libraries and for what a batch takes for a moment; what is mapped counts in full."""
-_MOST_PERCENT = 90
-"""Of the worker's memory: the agent and other engines need some too."""
+_KEPT_PERCENT = 5
+_KEPT_AT_MOST = 2**30
+"""Of the worker's memory: the agent needs some too, and others may grow at the same moment."""
+_LEAST = 32 * 2**20
+"""What an engine may take even where nothing is free: enough to say so."""
+_PERIOD_SECONDS = 1.0
+_STATUS = Path("/proc/self/status")
 
 
 @dataclass(frozen=True)
-class MemoryLimit:
+class Memory:
+    """What there is at one moment. All in bytes."""
+
+    total: int
+    """That the worker may use."""
+    free: int
+    """Of that, used by nobody."""
+    mapped: int
+    """By this process already, as the limit counts it: used or not."""
+
+
+@dataclass(frozen=True)
+class Allowed:
     """Bytes, and where they come from in words."""
 
     size: int
     why: str
 
     def __str__(self) -> str:
-        return f"this engine may take {self.size / 1e9:.1f} GB: {self.why}"
+        return f"this engine may take {gigabytes(self.size)}: {self.why}"
 
 
-def memory_limit(requirements: Requirements, total: int) -> MemoryLimit:
-    """`total`: bytes that the worker may use."""
-    most = MemoryLimit(
-        total * _MOST_PERCENT // 100, f"{_MOST_PERCENT} % of the worker's {total / 1e9:.1f} GB"
+def allowed(requirements: Requirements, memory: Memory) -> Allowed:
+    kept = min(memory.total * _KEPT_PERCENT // 100, _KEPT_AT_MOST)
+    left = Allowed(
+        memory.mapped + max(memory.free - kept, _LEAST),
+        f"what others leave of the worker's {gigabytes(memory.total)}",
     )
     stated = requirements.bytes_on("CPU")
-    if stated is None or stated + _BESIDE_STATED > most.size:
-        return most
-    why = f"spec.requirements.memory and {_BESIDE_STATED / 1e9:.1f} GB beside it"
-    return MemoryLimit(stated + _BESIDE_STATED, why)
+    if stated is None or stated + _BESIDE_STATED > left.size:
+        return left
+    why = f"spec.requirements.memory and {gigabytes(_BESIDE_STATED)} beside it"
+    return Allowed(stated + _BESIDE_STATED, why)
 
 
-def set_memory_limit(requirements: Requirements, device: str) -> MemoryLimit | None:
-    """Of this process and what it starts, each. None on a GPU."""
-    if device != "cpu":
-        return None
-    limit = memory_limit(requirements, memory_total(read_cgroup()))
+def memory_now() -> Memory | None:
+    """None where the kernel does not tell what it counts."""
+    cgroup = read_cgroup()
+    total, mapped = memory_total(cgroup), _mapped()
+    return Memory(total, total - memory_used(cgroup), mapped) if mapped else None
+
+
+class MemoryLimit:
+    """The limit of this process, and of what it starts, each; as text, what it is now.
+
+    What is free changes while other models come and go, so it is set anew before each batch.
+    """
+
+    def __init__(self, requirements: Requirements) -> None:
+        self._requirements = requirements
+        self._allowed: Allowed | None = None
+        self._set_at = float("-inf")
+        self.renew()
+
+    def renew(self) -> None:
+        """Once a second at most: a look takes about as long as a small batch."""
+        if time.monotonic() - self._set_at < _PERIOD_SECONDS:
+            return
+        self._set_at = time.monotonic()
+        if memory := memory_now():
+            self._allowed = allowed(self._requirements, memory)
+            _set(self._allowed.size)
+
+    def __str__(self) -> str:
+        return str(self._allowed or "no limit is known for it")
+
+
+def _set(size: int) -> None:
+    # The hard limit stays: who lowers that cannot raise it again.
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    size = limit.size if hard == resource.RLIM_INFINITY else min(limit.size, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (size, size))
-    return limit
+    resource.setrlimit(
+        resource.RLIMIT_DATA, (size if hard == resource.RLIM_INFINITY else min(size, hard), hard)
+    )
+
+
+def _mapped() -> int | None:
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1]) * 1024
+    return None
