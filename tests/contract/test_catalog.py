@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+import yaml
 
 from captionfleet.catalog import Conflict, FolderCatalog, NotFound
 from captionfleet.resources import (
@@ -91,6 +92,48 @@ def test_bases_and_classes_in_folders_below_are_not_offered(tmp_path: Path) -> N
     [(name, model)] = catalog(tmp_path).models().items()
     assert name == "mine" and model.spec.custom
     assert model.spec.custom.entrypoint == "mine:Mine"
+
+
+@pytest.mark.parametrize("name", ["owner__git-base.py", "größe.py"])
+def test_a_file_that_no_manifest_can_name_is_told_and_the_rest_is_offered(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "custom_infer").mkdir()
+    for each in (name, "mine.py"):
+        (tmp_path / "custom_infer" / each).write_text(CODE)
+    found = catalog(tmp_path)
+    assert list(found.models()) == ["mine"]
+    (problem,) = found.problems()
+    assert name in problem and "such as my_model.py" in problem
+
+
+def mine(**kwargs: str) -> ModelManifest:
+    spec = ModelSpec(custom=Custom(entrypoint="mine:Mine", kwargs=kwargs))
+    return ModelManifest(metadata=Metadata(name="mine"), spec=spec)
+
+
+async def test_a_manifest_takes_the_place_of_a_class_that_is_offered(tmp_path: Path) -> None:
+    (tmp_path / "custom_infer").mkdir()
+    (tmp_path / "custom_infer" / "mine.py").write_text(CODE)
+    found = catalog(tmp_path)
+    await found.put(mine(style="terse"))
+    assert found.models()["mine"].spec == catalog(tmp_path).models()["mine"].spec
+    assert found.models()["mine"].spec == mine(style="terse").spec
+    await found.delete("CaptionModel", "mine")
+    assert found.models()["mine"].spec == mine().spec
+
+
+async def test_a_manifest_that_was_saved_this_moment_wins_over_the_offer_too(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "custom_infer").mkdir()
+    (tmp_path / "custom_infer" / "mine.py").write_text(CODE)
+    found = catalog(tmp_path)
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine(style="terse").as_manifest()))
+    await found.put(mine(style="terse"))
+    with pytest.raises(Conflict, match=r"mine\.yaml"):
+        await found.put(mine(style="wordy"))
+    assert not (tmp_path / "managed").exists()
 
 
 async def test_put_writes_to_managed_and_delete_removes_it(tmp_path: Path) -> None:

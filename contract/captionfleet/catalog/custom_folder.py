@@ -52,8 +52,11 @@ def offered_models(folder: Path, problems: list[str]) -> Iterator[tuple[ModelMan
     for each in classes:
         alone = sum(other.file == each.file for other in classes) == 1
         name = _resource_name(each.module if alone else f"{each.module}-{each.name}")
-        if not name:
-            problems.append(f"{each.file}: its name gives no resource name: use letters and digits")
+        if not name or not each.module.isidentifier() or not each.entrypoint.isascii():
+            problems.append(
+                f"{each.file}: no manifest can name {each.entrypoint}: call the file and its class "
+                "by a to z, 0 to 9 and _ alone, such as my_model.py"
+            )
             continue
         spec = ModelSpec(custom=Custom(entrypoint=each.entrypoint))
         metadata = Metadata(name=name, annotations={"captionfleet.io/file": str(each.file)})
@@ -112,7 +115,7 @@ class _Code:
     def _imported(self, file: Path) -> Iterator[Path]:
         for node in ast.walk(self._trees[file]) if file in self._trees else ():
             for name in _imported_names(node, self._module(file)):
-                place = self._folder.joinpath(*name.split("."))
+                place = self._folder.joinpath(*name.removeprefix("custom_infer.").split("."))
                 for found in (place.with_suffix(".py"), place / "__init__.py"):
                     if found in self.texts:
                         yield found

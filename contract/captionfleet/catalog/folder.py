@@ -1,7 +1,8 @@
 """A catalog that is a folder of YAML manifests, watched, with statuses in the data folder.
 
 Manifests may be anywhere below the folder except in hidden folders. REST writes go to `managed/`;
-files that people wrote are never touched. Classes in `custom_infer/` are offered as models.
+files that people wrote are never touched. Classes in `custom_infer/` are offered as models, under
+names that no manifest has.
 """
 
 import asyncio
@@ -46,6 +47,11 @@ class _Found:
 
     manifest: Manifest
     file: Path
+
+    @property
+    def offered(self) -> bool:
+        """By a class in custom_infer: any manifest of that name takes its place."""
+        return self.file.suffix == ".py"
 
 
 @dataclass
@@ -139,8 +145,13 @@ class FolderCatalog:
     async def put(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
         own = self.folder / MANAGED / f"{manifest.kind}-{manifest.name}.yaml"
         there = self._seen.found.get((manifest.kind, manifest.name))
+        if there and there.offered:
+            self.refresh()  # a file of that name may have been saved this moment
+            there = self._seen.found.get((manifest.kind, manifest.name))
         manifest = parse_manifest(manifest.as_manifest(), there.manifest if there else None)
-        if there and there.file != own:
+        if there and there.file != own and not there.offered:
+            if there.manifest.spec == manifest.spec:
+                return there.manifest
             raise Conflict(
                 f"{manifest.kind} {manifest.name} is defined in {there.file}: change that file"
             )
