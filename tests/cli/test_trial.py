@@ -133,7 +133,8 @@ def test_a_batch_that_mixes_up_its_pictures_is_found_out(tried: Trying) -> None:
 
 def test_a_batch_of_the_wrong_count_is_found_out(tried: Trying) -> None:
     ran = tried(MODEL + "\n    def infer_batch(self, i, p, o): return ['one'] * min(len(i), 3)\n")
-    assert "infer_batch() returned 3 captions for 8 picture(s)" in ran.line("batch")
+    told = "infer_batch() returned 3 captions for 8 picture(s) (corner.py, line 15, in infer_batch)"
+    assert told in ran.line("batch")
     assert "which is slower" in ran.line("batch") and ran.trouble
 
 
@@ -158,11 +159,16 @@ def test_memory_that_unload_keeps_is_told_and_no_failure(tried: Trying) -> None:
 
 @pytest.mark.parametrize(
     ("body", "told"),
-    [("1 / 0", "corner.py, line 13, in unload"), ("import os; os.abort()", "ended the process")],
+    [
+        ("1 / 0", "ZeroDivisionError"),
+        ("import os; os.abort()", "ended the process"),
+        ("import time; time.sleep(99)", "took longer than a worker waits"),
+    ],
 )
-def test_an_unload_that_fails_is_told(body: str, told: str, tried: Trying) -> None:
+def test_an_unload_that_fails_is_told_with_its_line(body: str, told: str, tried: Trying) -> None:
     ran = tried(MODEL.replace("        pass\n", f"        {body}\n"))
     assert "failed" in ran.line("unload") and told in ran.line("unload") and ran.trouble
+    assert "corner.py, line 13, in unload" in ran.line("unload")
 
 
 def test_a_crash_and_an_endless_loop_end_the_trial_in_words(tried: Trying) -> None:

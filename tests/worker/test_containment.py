@@ -114,7 +114,16 @@ async def test_what_outlived_a_killed_worker_ends_when_the_next_one_starts(tmp_p
     await other.wait()
 
 
-@pytest.mark.parametrize("unload", ["1 / 0", "sys.exit(1)", "os.abort()"])
+async def test_an_unload_that_never_returns_is_ended_and_its_line_told(tmp_path: Path) -> None:
+    async with engine_of(model(tmp_path, unload="\n        while True: pass")) as engine:
+        assert (await asked(engine)).text == "after"
+        started = time.monotonic()
+    assert not engine.alive and engine.unloaded is None
+    assert time.monotonic() - started < 15
+    assert log_of(tmp_path).count("line 18 in unload") == 1
+
+
+@pytest.mark.parametrize("unload", ["1 / 0", "sys.exit(1)", "os.abort()", "os._exit(1)"])
 async def test_an_unload_that_fails_keeps_no_engine_alive(unload: str, tmp_path: Path) -> None:
     async with engine_of(model(tmp_path, unload=unload)) as engine:
         pass
@@ -169,7 +178,7 @@ async def test_a_load_that_takes_too_long_names_the_line(tmp_path: Path) -> None
         ("os.abort()", f"SIGABRT, in own.py, {IN_INFER}"),
         ("os.kill(os.getpid(), signal.SIGSEGV)", f"SIGSEGV, in own.py, {IN_INFER}"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL"),
-        ("os._exit(3)", "exit code 3"),
+        ("os._exit(3)", f"exit code 3, in own.py, {IN_INFER}"),
     ],
 )
 async def test_a_crash_says_how_and_where(infer: str, how: str, tmp_path: Path) -> None:
@@ -219,6 +228,18 @@ async def test_a_flood_of_prints_does_not_fill_the_disk(
     written = [file.stat().st_size for file in (tmp_path / "logs").iterdir()]
     assert len(written) == 2 and sum(written) <= 2 * 2**20
     assert log_of(tmp_path).rstrip().endswith("the end")
+
+
+async def test_an_os_exit_while_loading_names_the_line(tmp_path: Path) -> None:
+    failed = await refused(model(tmp_path, load="os._exit(3)"))
+    assert failed.reason == "EngineDied"
+    assert f"exit code 3, in own.py, {IN_LOAD}" in failed.message
+
+
+async def test_the_end_of_an_engine_is_told_as_no_exit_of_the_code(tmp_path: Path) -> None:
+    async with engine_of(model(tmp_path)) as engine:
+        assert (await asked(engine)).text == "after"
+    assert "most recent call first" not in log_of(tmp_path)
 
 
 DAEMON = (
@@ -373,7 +394,9 @@ async def test_an_odd_result_is_judged(
     async with engine_of(model(tmp_path, infer=infer)) as engine:
         answer = await asked(engine)
     assert answer.error_code == code
-    assert message in (answer.error_message or answer.text or "")
+    told = answer.error_message or answer.text or ""
+    assert message in told
+    assert told.endswith(" (own.py, line 10, in infer)") == (code is not None)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A person's own class in an engine: what it may do, and how its mistakes are told."""
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,9 @@ async def refused(spec: dict[str, object], place: Path) -> LoadFailed:
     return failed.value
 
 
-async def test_the_worked_example_names_the_colors_of_a_picture() -> None:
-    place = SHAPES / "custom_infer"
-    order = order_for({"custom": {"entrypoint": "colors:Colors"}}, place)
+async def test_the_worked_example_names_the_colors_of_a_picture(tmp_path: Path) -> None:
+    shutil.copy(SHAPES / "custom_infer" / "colors.py", tmp_path)
+    order = order_for({"custom": {"entrypoint": "colors:Colors"}}, tmp_path)
     async with engine_of(order) as engine:
         [answer] = await engine.run([Shot(normalized("shapes-04.png"), "")], {})
     assert answer.text == "mostly white with red and blue"
@@ -78,13 +79,15 @@ async def test_an_exception_fails_its_picture_alone_and_names_the_line(tmp_path:
 @pytest.mark.parametrize(
     ("body", "code", "message"),
     [
-        ("def infer(self, image): return 7", "bad_result", "infer() returned int"),
-        ("def infer(self, image): pass", "bad_result", "infer() returned NoneType"),
+        ("def infer(self, image): return 7", "bad_result",
+         "a caption must be str, but infer() returned int (own.py, line 4, in infer)"),
+        ("def infer(self, image): pass", "bad_result",
+         "a caption must be str, but infer() returned NoneType (own.py, line 4, in infer)"),
         ("def infer(self, image): return '  '", "empty_caption", "empty caption"),
         ("def infer(self, image): return 'x' * 10**6", "bad_result", "1000000 characters"),
         ("def infer(self, image): raise MemoryError", "out_of_memory", "batch of one"),
     ],
-)
+)  # fmt: skip
 async def test_what_is_no_caption_is_told(
     body: str, code: str, message: str, tmp_path: Path
 ) -> None:
@@ -94,13 +97,22 @@ async def test_what_is_no_caption_is_told(
     assert answer.error_code == code and message in (answer.error_message or "")
 
 
-@pytest.mark.parametrize("returned", ["['one']", "'one'", "[1, 2]"])
-async def test_a_batch_of_the_wrong_shape_is_told(returned: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        ("['one'] * (len(i) + 1)", "infer_batch() returned 2 captions for 1 picture(s)"),
+        ("'one'", "infer_batch() must return a list of str, but returned str"),
+        ("[1] * len(i)", "a caption must be str, but infer_batch() returned a list with int"),
+    ],
+)
+async def test_a_batch_of_the_wrong_shape_is_told_with_its_place(
+    returned: str, told: str, tmp_path: Path
+) -> None:
     body = f"    infer = None\n    def infer_batch(self, i, p, o): return {returned}\n"
-    spec = custom_spec(tmp_path, HEAD + body.replace("['one']", "['one'] * (len(i) + 1)"))
-    async with engine_of(order_for(spec, tmp_path)) as engine:
+    async with engine_of(order_for(custom_spec(tmp_path, HEAD + body), tmp_path)) as engine:
         answers = await engine.run([Shot(plain(), ""), Shot(plain(), "")], {})
     assert [answer.error_code for answer in answers] == ["bad_result", "bad_result"]
+    assert answers[0].error_message == f"{told} (own.py, line 5, in infer_batch)"
 
 
 async def test_a_class_may_choose_how_it_takes_batches_when_it_loads(tmp_path: Path) -> None:

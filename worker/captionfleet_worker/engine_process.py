@@ -115,6 +115,8 @@ class EngineProcess:
         """Most pictures of one batch, as far as its memory has shown."""
         self.unloaded: Unloaded | None = None
         """Once stop() has let it unload; None if it ended otherwise."""
+        self.stood_in: str | None = None
+        """Where a person's code was when it kept the engine waiting, or ended it."""
         self.pid = process.pid
         self._order = order
         self._process = process
@@ -127,6 +129,7 @@ class EngineProcess:
         self._watching = asyncio.create_task(self._watch())
         self._ending: asyncio.Task[None] | None = None
         self._timeout: EngineTimeout | None = None
+        self._told = ""
         self._device_memory: int | None = None
         self._last_memory = 0
 
@@ -203,10 +206,16 @@ class EngineProcess:
     async def stop(self) -> None:
         """Let it unload, then end it with everything it started. May be called again."""
         if self.alive:
-            with contextlib.suppress(TimeoutError, *_GONE):
+            try:
                 async with asyncio.timeout(_POLITE_SECONDS):
                     await self._send({"do": "stop"})
                     await self._process.wait()
+            except TimeoutError:
+                await self._place()
+                stood_in = self.stood_in
+                log.warning("engine killed: it did not end", model=self._order.model, at=stood_in)
+            except _GONE:
+                pass
         await self._kill()
         if self._listening:
             await asyncio.wait({self._listening})
@@ -299,9 +308,10 @@ class EngineProcess:
 
     async def _place(self) -> str | None:
         """Where a person's code stands in an engine that answers too late; all of it is logged."""
-        said = await last_words.ask(self.pid, self._room)
+        self._told = said = await last_words.ask(self.pid, self._room)
         self._log.write(said)
-        return last_words.place_in(said, code_folders(self._order, self._room))
+        self.stood_in = last_words.place_in(said, code_folders(self._order, self._room))
+        return self.stood_in
 
     async def _died(self) -> EngineDied:
         """How it ended. Whatever closed its connection without ending is ended here."""
@@ -309,9 +319,9 @@ class EngineProcess:
             async with asyncio.timeout(_POLITE_SECONDS):
                 await self._process.wait()
         said = last_words.read(self._room)
-        place = last_words.place_in(said, code_folders(self._order, self._room))
+        self.stood_in = place = last_words.place_in(said, code_folders(self._order, self._room))
         await self._kill()
-        if not self._timeout:  # or it was logged when it was asked
+        if said != self._told:  # or it was logged when it was asked
             self._log.write(said)
         code = self._process.returncode or 0
         how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name

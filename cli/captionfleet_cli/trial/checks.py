@@ -94,10 +94,12 @@ def judge_timing(alone: Sequence[Said], together: Sequence[Said]) -> Check:
 
 
 def judge_unload(loaded: int, left: int | None, problem: str | None) -> Check:
-    """Bytes when loaded, and after unload(); None if it never came back."""
+    """Bytes when loaded, and after unload(); None if it never came back, and `problem` is where
+    it was then."""
     if left is None:
         told = "unload() ended the process, or took longer than a worker waits"
-        return failed("unload", told, "let unload() drop references and return; see the log")
+        told += f": it was in {problem}" if problem else ""
+        return failed("unload", told, "let unload() drop references and return")
     if problem:
         return failed("unload", problem, "correct the line that is named; a worker goes on anyway")
     told = f"{megabytes(loaded)} when loaded, {megabytes(left)} after unload()"

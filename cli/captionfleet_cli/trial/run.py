@@ -105,7 +105,7 @@ class Trial:
                 yield judge_timing(batch.alone, batch.together)
         told = engine.unloaded
         yield judge_unload(
-            loaded, told.memory_bytes if told else None, told.problem if told else None
+            loaded, told.memory_bytes if told else None, told.problem if told else engine.stood_in
         )
 
     async def _one_by_one(self, engine: "EngineProcess") -> list[Said]:

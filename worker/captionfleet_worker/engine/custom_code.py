@@ -8,9 +8,9 @@ import hashlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from captionfleet.custom import CustomModel
 from captionfleet.resources.model import Custom, Generation
 from captionfleet_worker.engine.answering import BadResult, Caption, is_out_of_memory
 from captionfleet_worker.engine.generation import Habits, as_options
+from captionfleet_worker.engine.leaving import Left, staying, watch_exits
 from captionfleet_worker.engine.memory_limit import MemoryLimit
 from captionfleet_worker.engine.own_files import as_written
 from captionfleet_worker.engine.protocol import LoadFailed
@@ -32,22 +33,6 @@ class Asked:
     images: list[Image.Image]
     prompt: str
     generation: Generation
-
-
-class Left(Exception):
-    """The code asked to end the process (SystemExit and its like). It is told, and nothing ends."""
-
-
-@contextmanager
-def staying() -> Iterator[None]:
-    """Around all calls of a person's code: raises Left instead of what would end the engine."""
-    try:
-        yield
-    except Exception:
-        raise
-    except BaseException as error:
-        told = f"{type(error).__name__}: {error}"
-        raise Left(told).with_traceback(error.__traceback__) from None
 
 
 class CustomCaptioner:
@@ -86,7 +71,7 @@ class CustomCaptioner:
         with staying():
             if self._takes_batches:
                 results = self._model.infer_batch(images, prompts, options)
-                return _captions(results, len(images))
+                return self._captions(results, len(images), "infer_batch")
             return [
                 Caption("") if cancelled(place) else self._alone(image, prepared.prompt, options)
                 for place, image in enumerate(images)
@@ -100,21 +85,33 @@ class CustomCaptioner:
 
     def _alone(self, image: Image.Image, prompt: str, options: dict[str, Any]) -> Caption:
         results = CustomModel.infer_batch(self._model, [image], [prompt], options)
-        return _captions(results, 1)[0]
+        return self._captions(results, 1, "infer")[0]
+
+    def _captions(self, results: Any, count: int, method: str) -> list[Caption]:
+        if wrong := _wrong(results, count, method):
+            raise BadResult(wrong + _place_of(getattr(self._model, method), self._folders))
+        # A str of another class may answer anything when asked.
+        return [Caption("".join([result])) for result in results]
 
 
-def _captions(results: Any, count: int) -> list[Caption]:
+def _wrong(results: Any, count: int, method: str) -> str | None:
+    """What is no caption, or not one per picture."""
     if not isinstance(results, list | tuple):
-        raise BadResult(
-            f"infer_batch() must return a list of str, but returned {type(results).__name__}"
-        )
+        return f"{method}() must return a list of str, but returned {type(results).__name__}"
     if len(results) != count:
-        raise BadResult(f"infer_batch() returned {len(results)} captions for {count} picture(s)")
+        return f"{method}() returned {len(results)} captions for {count} picture(s)"
     for result in results:
         if not isinstance(result, str):
-            raise BadResult(f"a caption must be str, but infer() returned {type(result).__name__}")
-    # A str of another class may answer anything when asked.
-    return [Caption("".join([result])) for result in results]
+            of = "" if method == "infer" else "a list with "
+            return f"a caption must be str, but {method}() returned {of}{type(result).__name__}"
+    return None
+
+
+def _place_of(method: Any, folders: Sequence[Path]) -> str:
+    """` (own.py, line 4, in infer)`: where it begins, as far as a person wrote it."""
+    code = getattr(unwrap(method), "__code__", None)
+    place = as_written(code.co_filename, folders) if code else None
+    return f" ({place}, line {code.co_firstlineno}, in {code.co_name})" if code and place else ""
 
 
 def load_custom(
@@ -127,6 +124,7 @@ def load_custom(
     """Import the class, make an object of it, load() it. Raises LoadFailed."""
     module_name, _, class_name = custom.entrypoint.partition(":")
     file = _find(custom, folders)
+    watch_exits(folders)
     try:
         with staying():
             module = _import(module_name, file, folders)
