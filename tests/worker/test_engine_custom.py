@@ -8,6 +8,9 @@ import pytest
 from tests.conftest import SHAPES, eventually
 from tests.worker.engines import custom_spec, engine_of, normalized, order_for, plain, shapes_spec
 
+from captionfleet.catalog.custom_folder import offered_models
+from captionfleet.code_check import check_code
+from captionfleet.resources.model import CustomFile
 from captionfleet_worker.engine_process import (
     EngineDied,
     EngineProcess,
@@ -59,6 +62,58 @@ async def test_a_class_that_extends_nothing_of_ours_runs_too(tmp_path: Path) -> 
     async with engine_of(order_for(custom_spec(tmp_path, code), tmp_path)) as engine:
         answers = await engine.run([Shot(plain(), ""), Shot(plain(), "")], {})
     assert [answer.text for answer in answers] == ["seen", "seen"]
+
+
+ORIGINAL = """
+from custom_infer.base import CustomModel
+from PIL import Image
+
+
+class Seen(CustomModel):
+    def __init__(self):
+        self.model = None
+
+    def load(self) -> None:
+        self.model = "saw"
+
+    def infer(self, image: Image) -> str:
+        return f"{self.model} {image.mode} {image.size}"
+"""
+ORIGINAL_BASE = """
+from abc import ABC, abstractmethod
+
+class CustomModel(ABC):
+    @abstractmethod
+    def load(self): pass
+
+    @abstractmethod
+    def infer(self, image): pass
+"""
+
+
+@pytest.mark.parametrize("base", [None, ORIGINAL_BASE], ids=["without base.py", "with base.py"])
+async def test_a_class_written_for_the_original_system_runs_unchanged(
+    base: str | None, tmp_path: Path
+) -> None:
+    """There it imports its base from custom_infer/base.py, which people may bring along."""
+    if base:
+        (tmp_path / "base.py").write_text(base)
+    (tmp_path / "seen.py").write_text(ORIGINAL)
+    [(model, _)] = offered_models(tmp_path, [])
+    assert model.name == "seen"
+    async with engine_of(order_for(model.spec.as_manifest(), tmp_path)) as engine:
+        answers = await engine.run([Shot(plain(), ""), Shot(plain(), "why?")], {})
+    assert [answer.text for answer in answers] == ["saw RGB (32, 32)"] * 2
+
+
+async def test_a_class_of_the_original_system_may_be_uploaded(tmp_path: Path) -> None:
+    file = CustomFile(path="seen.py", content=ORIGINAL)
+    checked = check_code([file])
+    assert checked.entrypoint == "seen:Seen" and not checked.problems
+    spec = {"custom": {"entrypoint": checked.entrypoint, "files": [file.as_manifest()]}}
+    async with engine_of(order_for(spec, tmp_path)) as engine:
+        [answer] = await engine.run([Shot(plain(), "")], {})
+    assert answer.text == "saw RGB (32, 32)"
 
 
 async def test_an_exception_fails_its_picture_alone_and_names_the_line(tmp_path: Path) -> None:

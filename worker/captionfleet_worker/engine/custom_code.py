@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import unwrap
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from PIL import Image
@@ -170,12 +171,22 @@ def _import(name: str, file: Path, folders: Sequence[Path]) -> Any:
         )
     # Last, so that a helper module beside it is found but hides nothing that is installed.
     sys.path += map(str, folders)
+    _name_custom_infer(folders)
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec and spec.loader, "a .py file always has a loader"
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _name_custom_infer(folders: Sequence[Path]) -> None:
+    """Classes of the original system say `from custom_infer.base import CustomModel`."""
+    package = ModuleType("custom_infer")
+    package.__path__ = list(map(str, folders))
+    sys.modules["custom_infer"] = package
+    if not any((folder / "base.py").is_file() for folder in folders):
+        sys.modules["custom_infer.base"] = sys.modules[CustomModel.__module__]
 
 
 def describe(
