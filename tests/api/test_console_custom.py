@@ -121,6 +121,17 @@ async def test_changed_code_is_the_next_version(shown: Page, stage: Stage) -> No
     assert "verse" in (await of_model(stage, "liner"))["files"][0]["content"]
 
 
+async def test_a_version_tells_its_author_and_when_it_was_made(shown: Page, stage: Stage) -> None:
+    async with stage.client() as client:
+        versions = (await client.get("/models/custom/liner/versions")).json()["items"]
+    for place, version in enumerate(versions[:2]):
+        row = shown.locator(".version").nth(place)
+        await expect(row).to_contain_text(f"by {version['author']},")
+        told = row.locator("time")
+        await expect(told).to_have_attribute("datetime", version["created_at"])
+        await expect(told).to_contain_text(re.compile("ago|now"))
+
+
 async def test_a_version_tells_its_difference_and_is_rolled_back_by_keys(
     shown: Page, stage: Stage
 ) -> None:

@@ -4,7 +4,9 @@ import asyncio
 import hashlib
 import json
 import sys
+import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +46,23 @@ async def send(doors: Doors, code: str = CODE, name: str = "liner", **more: Any)
     return await doors.client.post(CUSTOM, json=body)
 
 
+def seconds(told: str) -> float:
+    assert told.endswith("Z") or told.endswith("+00:00")
+    return datetime.fromisoformat(told).timestamp()
+
+
 async def test_uploaded_code_becomes_a_model_with_its_first_version(
     doors: Doors, tmp_path: Path
 ) -> None:
+    sent = time.time()
     answer = await send(doors, kwargs={"mood": "gay"})
     assert answer.status_code == 201, answer.text
     assert answer.headers["location"] == f"{CUSTOM}/liner/versions/1"
     told = answer.json()
     assert (told["number"], told["author"], told["note"]) == (1, "local", "uploaded")
     assert (told["current"], told["entrypoint"]) == (True, "liner:Liner")
+    made, applied = (seconds(told[name]) for name in ("created_at", "applied_at"))
+    assert sent - 0.001 <= made <= applied <= time.time()
     written = yaml.safe_load((tmp_path / "catalog/managed/CaptionModel-liner.yaml").read_text())
     custom = written["spec"]["custom"]
     assert custom["files"] == [{"path": "liner.py", "content": CODE}]
