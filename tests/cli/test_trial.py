@@ -101,6 +101,16 @@ def test_the_manifest_is_one_that_apply_takes(
     assert 20e6 < (spec.requirements.bytes_on("CPU") or 0) < 500e6
 
 
+def test_code_that_shall_go_with_its_manifest_is_tried_without_what_lies_beside_it(
+    tried: Trying,
+) -> None:
+    (tried.file.parent / "words.py").write_text("SAID = 'helped'\n")
+    code = "import words\n" + MODEL.replace(RETURN, "return words.SAID")
+    assert tried(code).manifest
+    ran = tried(code, with_code=True)
+    assert "No module named 'words' (corner.py, line 1" in ran.line("load") and not ran.manifest
+
+
 def test_own_pictures_are_captioned_by_name(tried: Trying) -> None:
     code = MODEL.replace(RETURN, "return f'{image.width} wide'")
     ran = tried(code, SHAPES / "pictures" / "shapes-01.png")

@@ -44,6 +44,9 @@ def test(
     batch: Annotated[int, typer.Option(min=1, max=512, help="Pictures of the batch.")] = 8,
     timeout: Annotated[int, typer.Option(min=1, help="Longest seconds of one batch.")] = 120,
     gpu: Annotated[bool, typer.Option("--gpu", help="Run it on cuda:0, not the CPU.")] = False,
+    with_code: Annotated[
+        bool, typer.Option("--with-code", help="Bring the file in the manifest, by itself.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the whole report as JSON instead.")
     ] = False,
@@ -56,17 +59,32 @@ def test(
     if importlib.util.find_spec("transformers") is None:
         raise Trouble("the worker's packages are needed: pip install 'captionfleet[worker]'.")
     check_paths(pictures or ())
-    subject = read_class(file, entrypoint, kwarg or ())
-    subject = replace(subject, weights=weights, batch=batch, timeout=timeout, gpu=gpu)
+    subject = replace(
+        read_class(file, entrypoint, kwarg or ()),
+        weights=weights, batch=batch, timeout=timeout, gpu=gpu, with_code=with_code,
+    )  # fmt: skip
     report = Report(subject, silent=as_json)
     asyncio.run(_try(report, pictures or (), prompt))
     if as_json:
         print(json.dumps(report.as_document(), indent=2, ensure_ascii=False))
     elif report.manifest:
-        print(yaml.safe_dump(report.manifest, sort_keys=False, allow_unicode=True), end="")
+        text = yaml.dump(report.manifest, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+        print(text, end="")
     if not report.manifest:
         wrong = [check.name for check in report.checks if check.result == Result.FAILED]
         raise Trouble(f"{file} is not ready: {', '.join(wrong)} failed.")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes code as lines, as a person would."""
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+    ),
+)
 
 
 @dataclass

@@ -143,9 +143,13 @@ class Trial:
         return EngineOrder(
             model=self.subject.name or "trial", spec=self.subject.spec(),
             device="cuda:0" if self.subject.gpu else "cpu", threads=1,
-            custom_infer=self.subject.file.parent.resolve(), cache=None,
+            custom_infer=self._custom_infer(), cache=None,
             rooms=self.folder / "rooms", log_file=self.log,
         )  # fmt: skip
+
+    def _custom_infer(self) -> Path:
+        """Code that goes with its manifest finds nothing beside it elsewhere."""
+        return self.folder if self.subject.with_code else self.subject.file.parent.resolve()
 
     def _remedy(self, where: str) -> str:
         printed = "\n".join(f"    {line}" for line in self._printed()[-_PRINTED_LINES:])

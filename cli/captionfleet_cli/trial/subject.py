@@ -19,6 +19,7 @@ _HEADROOM = 1.1
 @dataclass(frozen=True)
 class Subject:
     file: Path
+    code: CustomFile
     entrypoint: str
     problems: tuple[str, ...] = ()
     kwargs: Mapping[str, str] = field(default_factory=dict)
@@ -26,6 +27,8 @@ class Subject:
     batch: int = 8
     gpu: bool = False
     timeout: int = 120
+    with_code: bool = False
+    """The manifest brings the file, for workers that do not have it."""
 
     @property
     def name(self) -> str:
@@ -38,7 +41,11 @@ class Subject:
         path = str(self.weights.resolve()) if self.weights else ""
         return ModelSpec.model_validate(
             {
-                "custom": Custom(entrypoint=self.entrypoint, kwargs=dict(self.kwargs)),
+                "custom": Custom(
+                    entrypoint=self.entrypoint,
+                    kwargs=dict(self.kwargs),
+                    files=[self.code] if self.with_code else [],
+                ),
                 "source": Source(volume=VolumeSource(path=path)) if path else None,
                 "batching": {"maxBatchSize": self.batch},
                 "inference": {"timeoutSeconds": self.timeout},
@@ -49,9 +56,11 @@ class Subject:
     def manifest(self, memory_bytes: int) -> dict[str, object]:
         """Ready to be applied. `memory_bytes`: most that was measured, on its device."""
         size = ceil(memory_bytes * _HEADROOM / _MEMORY_STEP) * _MEMORY_STEP // 2**20
-        custom = {"entrypoint": self.entrypoint} | (
-            {"kwargs": dict(self.kwargs)} if self.kwargs else {}
-        )
+        custom: dict[str, object] = {"entrypoint": self.entrypoint}
+        if self.kwargs:
+            custom["kwargs"] = dict(self.kwargs)
+        if self.with_code:
+            custom["files"] = [{"path": self.code.path, "content": self.code.content}]
         spec: dict[str, object] = {"custom": custom}
         if self.weights:
             spec["source"] = {"volume": {"path": str(self.weights.resolve())}}
@@ -78,4 +87,4 @@ def read_class(file: Path, entrypoint: str, kwargs: Sequence[str]) -> Subject:
     code = CustomFile.model_construct(path=file.name, content=text_of(file))
     checked = check_code([code], entrypoint, given)
     problems = tuple(str(problem) for problem in checked.problems)
-    return Subject(file, checked.entrypoint, problems, given)
+    return Subject(file, code, checked.entrypoint, problems, given)
