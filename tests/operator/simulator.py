@@ -65,6 +65,8 @@ class Nature:
     fails_on: frozenset[str] = frozenset()
     """Workers on which it cannot be loaded."""
     reason: str = "OutOfMemory"
+    fetch_seconds: float = 0.0
+    """Before it loads where its files are not."""
 
 
 @dataclass
@@ -116,7 +118,7 @@ class Simulation:
     def change(self, model: str, *, bytes: int) -> None:
         """A person changes the spec; the new one needs this much memory."""
         copies = [w.copies[model] for w in self.workers.values() if model in w.copies]
-        if any(c.state == CopyState.LOADING or c.beside for c in copies):
+        if any(c.state in _LOADING or c.beside for c in copies):
             return  # what an unfinished load takes, nobody measures
         seen = self.models[model]
         number = int(seen.manifest.spec.generation.max_new_tokens or 64) + 1
@@ -252,6 +254,8 @@ class Simulation:
                 self._set(worker, name, CopyState.UNLOADING)
         elif copy.fingerprint != worker.made_of[name][0]:
             self._renew(worker, name, copy)
+        elif copy.state == CopyState.DOWNLOADING:
+            self._fetch(worker, name, copy)
         elif copy.state == CopyState.LOADING and age >= nature.load_seconds:
             worker.cached.add(name)
             if worker.id in nature.fails_on:
@@ -260,6 +264,11 @@ class Simulation:
                 self._set(worker, name, CopyState.READY)
         elif copy.state == CopyState.FAILED and age >= 30:
             self._set(worker, name, CopyState.LOADING)
+
+    def _fetch(self, worker: SimWorker, name: str, copy: SimCopy) -> None:
+        if self.now - copy.since >= self.natures[name].fetch_seconds:
+            worker.cached.add(name)
+            copy.state, copy.since = CopyState.LOADING, self.now
 
     def _renew(self, worker: SimWorker, name: str, copy: SimCopy) -> None:
         """What a worker does about a copy that is made from an earlier spec."""
@@ -285,7 +294,9 @@ class Simulation:
         if other.fingerprint != worker.made_of[name][0]:
             copy.beside = None
             return True
-        if other.state == CopyState.LOADING and age >= self.natures[name].load_seconds:
+        if other.state == CopyState.DOWNLOADING:
+            self._fetch(worker, name, other)
+        elif other.state == CopyState.LOADING and age >= self.natures[name].load_seconds:
             if worker.id in self.natures[name].fails_on:
                 other.state, other.since = CopyState.FAILED, self.now
                 other.reason = self.natures[name].reason
@@ -300,6 +311,8 @@ class Simulation:
 
     def _fresh(self, worker: SimWorker, name: str, state: CopyState) -> SimCopy:
         self.begun[name] += 1
+        if name not in worker.cached and self.natures[name].fetch_seconds:
+            state = CopyState.DOWNLOADING
         fingerprint, size = worker.made_of[name]
         return SimCopy(state, self.now, self.now, size, fingerprint)
 

@@ -50,6 +50,36 @@ def test_a_pin_comes_before_demand() -> None:
     assert decided.waiting["a"].startswith("waiting for memory: needs 2.0 GB, largest free is")
 
 
+def test_a_download_takes_no_turn_to_load() -> None:
+    fetching = [worker("cpu-1", copy("a", "downloading"))]
+    names = ["a", "b", "c"]
+
+    decided = decide(
+        world(
+            models=[model(name) for name in names],
+            pools=[pool()],
+            workers=fetching,
+            demand=dict.fromkeys(names, 1),
+        )
+    )
+
+    assert loaded(decided) == ["a", "b"]
+    assert decided.waiting["c"] == "waiting for its turn to load on cpu-1: b loads there first"
+
+
+def test_a_model_is_fetched_where_no_other_is_fetched() -> None:
+    workers = [worker("cpu-1", copy("a", "downloading")), worker("cpu-2", copy("z"), copy("y"))]
+    demand = {"a": 1, "b": 1, "y": 1, "z": 1}
+
+    decided = decide(
+        world(
+            models=[model(name) for name in demand], pools=[pool()], workers=workers, demand=demand
+        )
+    )
+
+    assert loaded(decided, "cpu-2") == ["b", "y", "z"]
+
+
 def test_higher_priority_is_loaded_first() -> None:
     models = [model("a"), model("z", residency={"priority": 80})]
 

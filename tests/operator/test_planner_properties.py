@@ -17,7 +17,6 @@ from captionfleet_operator.planner.seen import at_work
 
 NAMES = ("a", "b", "c", "d")
 COUNTS = st.sampled_from([1, 3, 10, 100])
-LOADING = (CopyState.DOWNLOADING, CopyState.LOADING)
 often = settings(
     max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -38,8 +37,11 @@ def residencies(draw: st.DrawFn, idle: tuple[int, ...]) -> dict[str, Any]:
 
 
 @st.composite
-def fleets(draw: st.DrawFn, *, idle: tuple[int, ...] = (10, 40)) -> Simulation:
-    """`idle`: seconds after which copies may be unloaded; long ones make memory scarce."""
+def fleets(
+    draw: st.DrawFn, *, idle: tuple[int, ...] = (10, 40), fetch: tuple[float, ...] = ()
+) -> Simulation:
+    """`idle`: seconds after which copies may be unloaded; long ones make memory scarce. `fetch`:
+    seconds that downloads take; without any all files are there."""
     natures = {
         name: Nature(
             bytes=draw(st.integers(1, 6)) * GB // 2,
@@ -47,6 +49,7 @@ def fleets(draw: st.DrawFn, *, idle: tuple[int, ...] = (10, 40)) -> Simulation:
             rate=draw(st.sampled_from([0.5, 2.0, 10.0])),
             fails_on=frozenset(draw(st.sets(st.sampled_from(["cpu-1", "cpu-2"]), max_size=2))),
             reason=draw(st.sampled_from(["OutOfMemory", "MissingWeights"])),
+            fetch_seconds=draw(st.sampled_from(fetch)) if fetch else 0.0,
         )
         for name in NAMES[: draw(st.sampled_from([1, 2, 3, 4, 4, 4]))]
     }
@@ -192,7 +195,7 @@ def limits_of_a_worker_hold(world: World, before: Memory, decided: Plan, worker:
     begun = [name for name in wanted if name not in seen.copies]
     # What was told before it began anew, it loads in turn by itself.
     fresh = set(begun) - told(before, seen)
-    running = [name for name, copy in seen.copies.items() if copy.state in LOADING]
+    running = [n for n, copy in seen.copies.items() if copy.state == CopyState.LOADING]
     if fresh:
         assert len(wanted | there) <= hosting.max_models
         assert len(begun) + len(set(running) & wanted) <= hosting.max_concurrent_loads
@@ -287,7 +290,7 @@ def shape(decided: Plan) -> object:
 
 
 @often
-@given(fleets(idle=(10, 600)), events())
+@given(fleets(idle=(10, 600), fetch=(0.0, 10.0)), events())
 def test_no_promise_is_broken_on_the_way(fleet: Simulation, trace: list[tuple[str, Any]]) -> None:
     play(fleet, trace)
 
@@ -347,7 +350,7 @@ def test_a_steady_demand_gives_a_steady_plan(
 
 
 @often
-@given(fleets(), events())
+@given(fleets(fetch=(0.0, 10.0)), events())
 def test_whatever_can_be_captioned_is_in_the_end(
     fleet: Simulation, trace: list[tuple[str, Any]]
 ) -> None:

@@ -119,11 +119,12 @@ def test_one_after_the_other_is_proven_on_each_worker() -> None:
     assert (len(loaded(decided, "cpu-1")), len(loaded(decided, "cpu-2"))) == (1, 1)
 
 
-def test_a_proof_on_its_way_gives_up_its_turn_to_waiting_pictures() -> None:
+@pytest.mark.parametrize("state", ["loading", "downloading"])
+def test_a_proof_on_its_way_gives_up_its_turn_to_waiting_pictures(state: str) -> None:
     seen = world(
         models=[applied("a"), model("z")],
         pools=[pool()],
-        workers=[worker("cpu-1", copy("a", "downloading"))],
+        workers=[worker("cpu-1", copy("a", state))],
         demand={"z": 1},
     )
 
@@ -131,6 +132,23 @@ def test_a_proof_on_its_way_gives_up_its_turn_to_waiting_pictures() -> None:
 
     assert loaded(decided) == ["z"]
     assert [(each.model, each.winner) for each in decided.evictions] == [("a", "z")]
+
+
+def test_a_proof_goes_on_fetching_while_pictures_wait_for_what_is_there_already() -> None:
+    busy = worker("cpu-1", copy("a", "downloading"), cached=["z"])
+    seen = world(models=[applied("a"), model("z")], pools=[pool()], workers=[busy], demand={"z": 1})
+
+    assert loaded(decide(seen)) == ["a", "z"]
+
+
+def test_a_proof_waits_for_the_download_of_another_unless_its_files_are_there() -> None:
+    busy = worker("cpu-1", copy("a", "downloading"), cached=["c"])
+    models = [applied(name) for name in "abc"]
+
+    decided = decide(world(models=models, pools=[pool()], workers=[busy]))
+
+    assert loaded(decided) == ["a", "c"]
+    assert decided.waiting["b"] == "waits to be proven: other models come first in pool cpu"
 
 
 def test_a_proof_on_its_way_gives_up_its_memory_to_waiting_pictures() -> None:

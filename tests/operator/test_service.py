@@ -239,6 +239,44 @@ async def test_a_second_operator_on_the_same_data_refuses(operator: RunningOpera
     operator.process = first
 
 
+HELD = """
+import time
+from pathlib import Path
+from captionfleet import CustomModel
+
+
+class Held(CustomModel):
+    def load(self):
+        here = Path(__file__)
+        here.with_suffix(".begun").touch()
+        while not here.with_name("go").exists():
+            time.sleep(0.02)
+
+    def infer(self, image):
+        return "done"
+"""
+
+
+async def test_a_pool_loads_as_many_models_at_a_time_as_it_says(operator: RunningOperator) -> None:
+    operator.real_workers = True
+    code = operator.folder / "catalog" / "custom_infer"
+    code.mkdir(parents=True)
+    for name in "abc":
+        (code / f"{name}.py").write_text(HELD)
+        operator.write(name, "CaptionModel", {"custom": {"entrypoint": f"{name}:Held"}})
+    operator.pool(hosting={"maxConcurrentLoads": 2})
+    operator.start()
+    operator.wanted = {name: 1 for name in "abc"}
+    await eventually(lambda: len([*code.glob("*.begun")]) == 2, seconds=60)
+    [third] = {"a", "b", "c"} - {file.stem for file in code.glob("*.begun")}
+    await eventually(lambda: operator.ear.waiting(third).startswith("waiting for its turn to load"))
+    assert len([*code.glob("*.begun")]) == 2
+
+    (code / "go").touch()
+
+    await eventually(lambda: operator.ear.waiting(third).startswith("ready"), seconds=60)
+
+
 async def test_real_workers_load_a_real_model_and_outlive_the_operator(
     operator: RunningOperator,
 ) -> None:

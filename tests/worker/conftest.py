@@ -19,6 +19,7 @@ from captionfleet_worker.learning import KeptSizes, about
 from captionfleet_worker.live_copy import LiveCopy, Workplace
 from captionfleet_worker.metrics import Meters
 from captionfleet_worker.settings import WorkerSettings
+from captionfleet_worker.slots import Slots
 
 
 @asynccontextmanager
@@ -78,7 +79,7 @@ def place(
     return Workplace(
         worker="w1", names=names, link=link, meters=Meters(), device="cpu", threads=1,
         custom_infer=tmp_path, cache=None, rooms=tmp_path / "rooms", logs=tmp_path,
-        start_engine=workshop.start, changed=lambda: None, supply=workshop.supply,
+        start_engine=workshop.start, loads=Slots(), changed=lambda: None, supply=workshop.supply,
         cancelled=Cancelled(),
         kept_sizes=kept_sizes, free_bytes=_not_measured,
     )  # fmt: skip

@@ -234,11 +234,18 @@ class Operator:
         await self.session.listen(self.names.heartbeats, queue, "", self._hear)
 
     async def assign(
-        self, models: Mapping[str, ModelAssignment], *, pool: str = "p", worker: str = "w1"
+        self,
+        models: Mapping[str, ModelAssignment],
+        *,
+        pool: str = "p",
+        worker: str = "w1",
+        loads: int = 1,
     ) -> Generation:
         self.counter += 1
         generation = Generation(incarnation=self.incarnation, counter=self.counter)
-        assignment = Assignment(worker=worker, generation=generation, models=dict(models))
+        assignment = Assignment(
+            worker=worker, generation=generation, models=dict(models), max_concurrent_loads=loads
+        )
         await self.link.publish(
             self.names.assignments, self.names.worker_key(pool, worker), assignment.encode()
         )

@@ -107,8 +107,8 @@ async def test_models_load_one_after_the_other(
 ) -> None:
     workshop.may_load.clear()
     await operator.assign({"a": wanted(), "b": wanted()})
-    await eventually(lambda: operator.state("a") == CopyState.LOADING)
-    assert operator.state("b") is None
+    await eventually(lambda: operator.state("b") == CopyState.LOADING)
+    assert [order.model for order in workshop.orders] == ["a"]
     workshop.may_load.set()
     await eventually(lambda: operator.state("b") == CopyState.READY)
     assert [order.model for order in workshop.orders] == ["a", "b"]

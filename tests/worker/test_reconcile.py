@@ -37,46 +37,43 @@ def ready(model: str, fingerprint: str = "f", code: str | None = None) -> CopyFa
 F = WantedCopy("f", None)
 
 
-def test_a_wanted_model_is_loaded_one_at_a_time() -> None:
-    assert next_actions({"a": F, "b": F}, [], NOW, most_loads=1) == [load("a")]
-    assert next_actions({"a": F, "b": F}, [], NOW, most_loads=2) == [load("a"), load("b")]
+def test_a_wanted_model_is_loaded_once() -> None:
+    assert next_actions({"a": F, "b": F}, [], NOW) == [load("a"), load("b")]
     loading = CopyFacts("a", "f", None, CopyState.LOADING)
-    assert next_actions({"a": F, "b": F}, [loading], NOW, most_loads=1) == []
+    assert next_actions({"a": F, "b": F}, [loading], NOW) == [load("b")]
 
 
 def test_a_copy_that_nobody_wants_is_unloaded_in_whatever_state() -> None:
     for state in CopyState:
         copy = CopyFacts("a", "f", None, state, retry_at=NOW + 1)
         expected = [] if state == CopyState.UNLOADING else [unload("a")]
-        assert next_actions({}, [copy], NOW, most_loads=1) == expected
+        assert next_actions({}, [copy], NOW) == expected
 
 
 def test_another_fingerprint_or_other_code_replaces_the_copy() -> None:
-    assert next_actions({"a": WantedCopy("g", None)}, [ready("a")], NOW, most_loads=1) == [
+    assert next_actions({"a": WantedCopy("g", None)}, [ready("a")], NOW) == [unload("a")]
+    assert next_actions({"a": WantedCopy("f", "new")}, [ready("a", code="old")], NOW) == [
         unload("a")
     ]
-    assert next_actions(
-        {"a": WantedCopy("f", "new")}, [ready("a", code="old")], NOW, most_loads=1
-    ) == [unload("a")]
     leaving = CopyFacts("a", "f", None, CopyState.UNLOADING)
-    assert next_actions({"a": WantedCopy("g", None)}, [leaving], NOW, most_loads=1) == []
+    assert next_actions({"a": WantedCopy("g", None)}, [leaving], NOW) == []
 
 
 def test_a_failed_copy_is_tried_again_when_its_time_has_come() -> None:
     waiting = CopyFacts("a", "f", None, CopyState.FAILED, retry_at=NOW + 1)
     due = CopyFacts("a", "f", None, CopyState.FAILED, retry_at=NOW)
-    assert next_actions({"a": F}, [waiting], NOW, most_loads=1) == []
-    assert next_actions({"a": F}, [due], NOW, most_loads=1) == [load("a")]
+    assert next_actions({"a": F}, [waiting], NOW) == []
+    assert next_actions({"a": F}, [due], NOW) == [load("a")]
 
 
 def test_a_model_that_keeps_failing_does_not_hold_up_a_fresh_one() -> None:
     due = CopyFacts("a", "f", None, CopyState.FAILED, retry_at=NOW)
-    assert next_actions({"a": F, "b": F}, [due], NOW, most_loads=1) == [load("b")]
+    assert next_actions({"a": F, "b": F}, [due], NOW) == [load("b"), load("a")]
 
 
 def test_a_failed_copy_is_forgotten_at_once_when_its_spec_changes() -> None:
     failed = CopyFacts("a", "f", None, CopyState.FAILED, retry_at=NOW + 300)
-    assert next_actions({"a": WantedCopy("g", None)}, [failed], NOW, most_loads=1) == [unload("a")]
+    assert next_actions({"a": WantedCopy("g", None)}, [failed], NOW) == [unload("a")]
 
 
 BESIDE = WantedCopy("g", None, Change.BESIDE)
@@ -87,38 +84,33 @@ def successor(state: CopyState, retry_at: float | None = None) -> CopyFacts:
 
 
 def test_a_successor_is_loaded_beside_the_copy_that_serves_and_then_takes_over() -> None:
-    assert next_actions({"a": BESIDE}, [ready("a")], NOW, most_loads=1) == [load("a")]
+    assert next_actions({"a": BESIDE}, [ready("a")], NOW) == [load("a")]
     both = [ready("a"), successor(CopyState.LOADING)]
-    assert next_actions({"a": BESIDE}, both, NOW, most_loads=1) == []
+    assert next_actions({"a": BESIDE}, both, NOW) == []
     both = [ready("a"), successor(CopyState.READY)]
-    assert next_actions({"a": BESIDE}, both, NOW, most_loads=1) == [unload("a")]
+    assert next_actions({"a": BESIDE}, both, NOW) == [unload("a")]
 
 
 def test_a_successor_that_fails_leaves_the_old_copy_serving_and_is_tried_again() -> None:
     both = [ready("a"), successor(CopyState.FAILED, NOW + 1)]
-    assert next_actions({"a": BESIDE}, both, NOW, most_loads=1) == []
-    assert next_actions({"a": BESIDE}, both, NOW + 1, most_loads=1) == [load("a", 1)]
+    assert next_actions({"a": BESIDE}, both, NOW) == []
+    assert next_actions({"a": BESIDE}, both, NOW + 1) == [load("a", 1)]
 
 
 def test_a_copy_on_hold_goes_on_and_nothing_is_loaded_beside_it() -> None:
     wish = WantedCopy("g", None, Change.HOLD)
-    assert next_actions({"a": wish}, [ready("a")], NOW, most_loads=1) == []
+    assert next_actions({"a": wish}, [ready("a")], NOW) == []
 
 
 def test_a_third_spec_drops_the_successor_and_not_the_copy_that_serves() -> None:
     third = WantedCopy("h", None, Change.BESIDE)
     both = [ready("a"), successor(CopyState.LOADING)]
-    assert next_actions({"a": third}, both, NOW, most_loads=2) == [unload("a", 1)]
-
-
-def test_beside_loads_wait_for_their_turn_like_any_other() -> None:
-    other = CopyFacts("b", "f", None, CopyState.LOADING)
-    assert next_actions({"a": BESIDE, "b": F}, [ready("a"), other], NOW, most_loads=1) == []
+    assert next_actions({"a": third}, both, NOW) == [unload("a", 1)]
 
 
 def test_a_model_that_is_wanted_no_more_loses_both_copies() -> None:
     both = [ready("a"), successor(CopyState.LOADING)]
-    assert next_actions({}, both, NOW, most_loads=1) == [unload("a"), unload("a", 1)]
+    assert next_actions({}, both, NOW) == [unload("a"), unload("a", 1)]
 
 
 def files(
@@ -153,9 +145,9 @@ copies = st.lists(
 )  # fmt: skip
 
 
-@given(wishes, copies, st.integers(1, 3))
+@given(wishes, copies)
 def test_obeying_again_and_again_ends_with_exactly_what_is_wanted(
-    wanted: dict[str, WantedCopy], there: list[CopyFacts], most: int
+    wanted: dict[str, WantedCopy], there: list[CopyFacts]
 ) -> None:
     held = {
         copy.model: copy.fingerprint
@@ -169,10 +161,9 @@ def test_obeying_again_and_again_ends_with_exactly_what_is_wanted(
     }
     now = NOW
     for _ in range(30):
-        actions = next_actions(wanted, there, now, most_loads=most)
+        actions = next_actions(wanted, there, now)
         assert len(set(actions)) == len(actions)
         there = _finish(_carry_out(there, actions, wanted))
-        assert sum(copy.state in BUSY for copy in there) <= max(most, 3)
         assert serving <= {copy.model for copy in there if copy.serves}, "a gap"
         assert all(sum(c.model == name for c in there) <= 2 for name in "abc")
         now += 1

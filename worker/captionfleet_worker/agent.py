@@ -45,6 +45,7 @@ from captionfleet_worker.metrics_port import serve_port
 from captionfleet_worker.model_files import ModelFiles
 from captionfleet_worker.probes import Health
 from captionfleet_worker.settings import WorkerSettings
+from captionfleet_worker.slots import Slots
 from captionfleet_worker.watchdog import MISTRUST_SECONDS, mistrusted
 
 log = structlog.get_logger()
@@ -320,7 +321,7 @@ class Agent:
             device=self._device.torch_name, threads=settings.threads or cores(read_cgroup()),
             custom_infer=self._custom_infer.resolve(), cache=settings.cache,
             rooms=settings.engine_rooms.resolve(), logs=settings.logs_folder.resolve(),
-            start_engine=start_engine, changed=self._change,
+            start_engine=start_engine, loads=Slots(), changed=self._change,
             free_bytes=self._machine.free_bytes, device_name=self._device.name,
             kept_sizes=KeptSizes(settings.data / "batch-sizes.json"), offline=settings.offline,
             supply=self._downloads.supply, cancelled=self._cancelled,

@@ -30,13 +30,15 @@ class Copies:
         code_of: Callable[[ModelAssignment], str | None],
         most_loads: int,
     ) -> None:
-        """Begin what brings the copies closer to `wanted`, the models that shall be loaded."""
+        """Begin what brings the copies closer to `wanted`, the models that shall be loaded. At most
+        `most_loads` of them load at the same time."""
+        self._place.loads.allow(most_loads)
         made_of = {
             model: WantedCopy(each.fingerprint, code_of(each), each.change)
             for model, each in wanted.items()
         }
         facts = [copy.facts() for copy in self._copies.values()]
-        for action in next_actions(made_of, facts, time.monotonic(), most_loads=most_loads):
+        for action in next_actions(made_of, facts, time.monotonic()):
             self._act(action, wanted, made_of)
 
     @property

@@ -2,8 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from captionfleet_worker.fetching.uses import Uses
 from captionfleet_worker.files_here import FilesHere, hub_repository
 from captionfleet_worker.metrics import Meters
 from captionfleet_worker.settings import WorkerSettings
+from captionfleet_worker.slots import Slots
 
 log = structlog.get_logger()
 
 _LOOK_SECONDS = 15.0
+_CHECKS = 2
 
 
 class Downloads:
@@ -40,6 +42,9 @@ class Downloads:
         self.disk: Disk | None = None
         """As of the last look."""
         self._folder = self.rules.folder or persons_cache(os.environ)
+        self._fetches = Slots(settings.concurrent_downloads)
+        # Each is a process, and what is here already shall not wait for what has to come.
+        self._checks = Slots(_CHECKS)
         self._wishes = wishes
         self._meters = meters
         self._here = FilesHere(self._folder)
@@ -60,15 +65,21 @@ class Downloads:
 
     async def supply(self, order: EngineOrder, tell: Tell) -> EngineOrder:
         """See Fetching."""
+        if order.files:
+            return order
+        told, spec = self._counted(order.model, tell), order.spec.as_manifest()
         try:
-            return await self._fetcher.supply(order, self._counted(order.model, tell))
+            async with self._turn(order.spec.fingerprint(), spec, told):
+                return await self._fetcher.supply(order, told)
         finally:
             self._here.look_again()
 
     async def fetch(self, model: str, asked: ModelAssignment, tell: Tell) -> None:
         """See Fetching."""
+        told = self._counted(model, tell)
         try:
-            await self._fetcher.fetch(model, asked, self._counted(model, tell))
+            async with self._turn(asked.fingerprint, asked.spec, told):
+                await self._fetcher.fetch(model, asked, told)
         finally:
             self._here.look_again()
 
@@ -98,6 +109,21 @@ class Downloads:
         if self.rules.owned:
             with suppress(OSError):
                 self._uses.settle(())
+
+    @asynccontextmanager
+    async def _turn(
+        self, fingerprint: str, spec: Mapping[str, Any], tell: Tell
+    ) -> AsyncIterator[None]:
+        """Not everything is fetched at once. A model that is on no hub need not wait."""
+        if hub_repository(spec) is None:
+            yield
+            return
+        if self._here.all_of(fingerprint, spec, code_found=True):
+            slots, wait = self._checks, "waits until other models' files are looked up"
+        else:
+            slots, wait = self._fetches, "waits until other models' files are fetched"
+        async with slots.one(lambda: tell(wait, None)):
+            yield
 
     def _counted(self, model: str, tell: Tell) -> Tell:
         """Count what comes while it is told. What was there at the beginning did not come now."""

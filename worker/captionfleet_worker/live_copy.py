@@ -34,6 +34,7 @@ from captionfleet_worker.fitting import check_fits
 from captionfleet_worker.learning import KeptSizes, Learning, about
 from captionfleet_worker.metrics import Meters
 from captionfleet_worker.reconcile import CopyFacts, retry_pause
+from captionfleet_worker.slots import Slots
 from captionfleet_worker.verdicts import Origin
 
 log = structlog.get_logger()
@@ -84,6 +85,8 @@ class Workplace:
     """Folder for the engines' own folders."""
     logs: Path
     start_engine: StartEngine
+    loads: Slots
+    """How many engines may be loading at the same time."""
     changed: Callable[[], None]
     """Called when what heartbeats say, or what is to be done, has changed."""
     supply: Supply
@@ -328,7 +331,7 @@ class LiveCopy:
             return
         self._set(CopyState.LOADING, "starting its engine again")
         await self._stop_engine()
-        await self._start_engine()
+        await self._have_engine()
         self._place.meters.engine_restarts.labels(self.model).inc()
         self._set(CopyState.READY)
 
@@ -337,7 +340,7 @@ class LiveCopy:
     async def _live(self) -> None:
         structlog.contextvars.bind_contextvars(model=self.model)  # of all that is logged below
         try:
-            await self._start_engine()
+            await self._have_engine()
             self.failures = 0
             self._consumer = ModelConsumer(
                 self.model, self, self._place.link, self._place.names, self._place.meters,
@@ -353,9 +356,15 @@ class LiveCopy:
             log.exception("copy ended by an error of the worker", model=self.model)
             await self._fail(LoadFailed("WorkerError", f"{type(error).__name__}: {error}", True))
 
-    async def _start_engine(self) -> None:
+    async def _have_engine(self) -> None:
         order = self._order or self._make_order()
         self._order = await self._place.supply(order, self._tell_download)
+        # Pictures wait for who has served; for what was never ready, perhaps none do.
+        async with self._place.loads.one(self._tell_wait, ahead=self._consumer is not None):
+            await self._start_engine()
+
+    async def _start_engine(self) -> None:
+        assert self._order
         free = await self._place.free_bytes()
         await asyncio.to_thread(check_fits, self._order, free)  # it reads, perhaps over a network
         self._engine = await self._place.start_engine(self._order, self._tell_progress)
@@ -395,6 +404,12 @@ class LiveCopy:
     def _tell_progress(self, sentence: str, state: CopyState = CopyState.LOADING) -> None:
         if self.state in (CopyState.LOADING, CopyState.DOWNLOADING):
             self._set(state, sentence)
+
+    def _tell_wait(self) -> None:
+        most = self._place.loads.most
+        self._tell_progress(
+            f"waits until another model has loaded here (hosting.maxConcurrentLoads is {most})"
+        )
 
     def _tell_download(self, sentence: str, download: Download | None) -> None:
         self._download = download

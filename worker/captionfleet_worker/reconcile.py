@@ -53,9 +53,9 @@ class Action:
 
 
 def next_actions(
-    wanted: Mapping[str, WantedCopy], copies: Sequence[CopyFacts], now: float, *, most_loads: int
+    wanted: Mapping[str, WantedCopy], copies: Sequence[CopyFacts], now: float
 ) -> list[Action]:
-    """Actions to begin now. At most `most_loads` copies load at the same time.
+    """Actions to begin now. What is begun fetches and loads when its turn comes, in this order.
 
     A copy made of something else is unloaded first, and its successor loaded once it is gone; but
     if it serves and its successor may be loaded beside it, it goes when that one is ready. A failed
@@ -73,9 +73,8 @@ def next_actions(
     # What failed before does not hold up what is fresh.
     failed = {copy.model for copy in copies if copy.state == CopyState.FAILED}
     loads.sort(key=lambda load: (load.model in failed, load.model))
-    loading = sum(copy.state in _ON_ITS_WAY for copy in copies)
     unloads = [Action(Verb.UNLOAD, copy.model, copy.number) for copy in leaving]
-    return unloads + loads[: max(0, most_loads - loading)]
+    return unloads + loads
 
 
 def _leaving(copies: Sequence[CopyFacts], wanted: WantedCopy | None) -> list[CopyFacts]:

@@ -61,6 +61,12 @@ class WorkerSettings(FleetSettings):
         ge=0,
         description="Most bytes that CAPTIONFLEET_CACHE may take; 0 means what the disk has.",
     )
+    concurrent_downloads: int = Field(
+        1,
+        ge=1,
+        description="Most models whose files are fetched at the same time. More share the same "
+        "line, and may together fill a disk on which each of them has room.",
+    )
     download_stall_seconds: float = Field(
         60,
         gt=0,

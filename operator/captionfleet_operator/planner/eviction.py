@@ -65,10 +65,13 @@ def free_bytes(
     return True
 
 
-def yielding_proof(rooms: Sequence[Room], wanted: Mapping[str, Goal]) -> Victim | None:
-    """A proof that is on its way in one of these rooms, and holds up what is wanted there."""
+def yielding_proof(
+    rooms: Sequence[Room], model: ModelSeen, wanted: Mapping[str, Goal]
+) -> Victim | None:
+    """A proof that is on its way in one of these rooms, and holds up the model there."""
     for room in rooms:
-        for name in room.loading:
+        before = [] if room.may_load else room.loading
+        for name in before + (room.fetching if room.queues(model) else []):
             if wanted[name].proof and name not in room.asked:
                 return room, name
     return None

@@ -69,11 +69,11 @@ def _serve(
 def _load(
     world: World, books: Books, wanted: Mapping[str, Goal], room: Room, model: ModelSeen
 ) -> NotYet | None:
-    if not room.may_load and model.name not in room.leaving:
-        proof = yielding_proof([room], wanted)
-        if proof is None:
+    if model.name not in room.leaving:
+        if proof := yielding_proof([room], model, wanted):
+            evict(world, proof, model, books)
+        elif not room.may_load:
             room.promise(model)
             return NotYet(turn_to_load(room).sentence)
-        evict(world, proof, model, books)
     room.keep(model)
     return None

@@ -148,8 +148,16 @@ class _Placing:
     def _load(self, model: ModelSeen, *, evicting: bool) -> Wait | None:
         rooms = self._by_cost(self.books.open_to(self.world, model), model)
         now = [room for room in rooms if room.fits(model)]
-        if free := next((room for room in now if room.may_load), None):
-            free.keep(model)
+        free = [room for room in now if room.may_load]
+        if at_once := next((room for room in free if not room.queues(model)), None):
+            at_once.keep(model)
+            return None
+        if evicting and (proof := yielding_proof(now, model, self.wanted)):
+            evict(self.world, proof, model, self.books)
+            proof[0].keep(model)
+            return None
+        if free:
+            free[0].keep(model)
             return None
         if not evicting:
             if now:
@@ -157,10 +165,6 @@ class _Placing:
             return None
         if not rooms:
             return self._kept_away(model) or self._no_worker(model)
-        if proof := yielding_proof(now, self.wanted):
-            evict(self.world, proof, model, self.books)
-            proof[0].keep(model)
-            return None
         if now:
             now[0].promise(model)
             return turn_to_load(now[0])
@@ -174,7 +178,7 @@ class _Placing:
         idle = [
             room
             for room in (self.idle if self._is_patient(model) else self.quiet)
-            if worker_takes(self.world, model, room.worker)
+            if worker_takes(self.world, model, room.worker) and not room.queues(model)
         ]
         if not idle and (away := self._kept_away_everywhere(model)):
             return away

@@ -18,7 +18,7 @@ from captionfleet_operator.planner.memory import Memory
 from captionfleet_operator.planner.seen import ModelSeen, PoolSeen, WorkerSeen
 from captionfleet_operator.planner.world import World
 
-_LOADING = (CopyState.DOWNLOADING, CopyState.LOADING)
+_ON_ITS_WAY = (CopyState.DOWNLOADING, CopyState.LOADING)
 
 
 @dataclass
@@ -59,7 +59,10 @@ class Room:
     awaited: int = 0
     """Models promised a place here that cannot start loading yet."""
     loads: int = 0
-    """Models kept here that load now, or were told to and did not begin."""
+    """Models kept here that load now, or were told to and did not begin. Those whose files are
+    fetched do not count: the limit is for what loading takes."""
+    fetches: int = 0
+    """Models kept here whose files come from a hub now."""
 
     @property
     def id(self) -> str:
@@ -92,24 +95,29 @@ class Room:
             self.domain.taken += self.need(model)
         self.keeping.add(name)
         self.holders.setdefault(name, []).append(self)
-        self.loads += self._on_their_way(name)
+        self.loads += self._loads(name)
+        self.fetches += self._fetches(name)
 
     def drop(self, model: ModelSeen) -> None:
         """Stop keeping it. What is there occupies memory until it is gone."""
         name = model.name
         self.keeping.discard(name)
         self.holders[name].remove(self)
-        self.loads -= self._on_their_way(name)
+        self.loads -= self._loads(name)
+        self.fetches -= self._fetches(name)
         if occupies(self.copy(name)):
             self.leaving.add(name)
             self.domain.leaving += self.held(model)
         else:
             self.domain.taken -= self.need(model)
 
-    def _on_their_way(self, model: str) -> int:
+    def _loads(self, model: str) -> int:
         copy = self.copy(model)
-        beside = copy.beside if copy else None
-        return on_its_way(copy) + (beside is not None and on_its_way(beside))
+        return 1 if copy is None else _in_state(copy, CopyState.LOADING)
+
+    def _fetches(self, model: str) -> int:
+        copy = self.copy(model)
+        return 0 if copy is None else _in_state(copy, CopyState.DOWNLOADING)
 
     def _beside(self, model: ModelSeen) -> int:
         """Bytes of a successor beside its copy: those of a predecessor are on their way out."""
@@ -145,7 +153,17 @@ class Room:
 
     @property
     def loading(self) -> list[str]:
-        return sorted(name for name in self.keeping if self._on_their_way(name))
+        return sorted(name for name in self.keeping if self._loads(name))
+
+    @property
+    def fetching(self) -> list[str]:
+        return sorted(name for name in self.keeping if self._fetches(name))
+
+    def queues(self, model: ModelSeen) -> bool:
+        """Its files would be fetched after those of others: workers do not fetch all at once."""
+        on_hub = model.spec.source is not None and model.spec.source.hugging_face is not None
+        lacking = on_hub and model.name not in self.worker.heartbeat.cached
+        return lacking and self.fetches > 0
 
     @property
     def may_load(self) -> bool:
@@ -187,8 +205,12 @@ class Books:
 
 
 def on_its_way(copy: Copy | None) -> bool:
-    """It loads, or was told to and did not begin."""
-    return copy is None or copy.state in _LOADING
+    """It is fetched or loads, or was told to and did not begin."""
+    return copy is None or copy.state in _ON_ITS_WAY
+
+
+def _in_state(copy: Copy, state: CopyState) -> int:
+    return sum(each.state == state for each in copy.both)
 
 
 def occupies(copy: Copy | None) -> bool:
