@@ -16,7 +16,7 @@ from captionfleet_worker.settings import WorkerSettings
 async def working(
     settings: WorkerSettings, workshop: Workshop, fetcher: Fetching | None = None
 ) -> AsyncIterator[Agent]:
-    agent = Agent(settings, Device("CPU"), workshop.start, fetcher or workshop)
+    agent = Agent(settings, Device("CPU"), workshop.start, workshop.expect, fetcher or workshop)
     running = asyncio.create_task(agent.run())
     yield agent
     if not agent._stop.is_set():  # asked twice, it would end at once

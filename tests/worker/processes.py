@@ -63,9 +63,13 @@ class WorkerProcess:
         engines: list[psutil.Process] = []
         for child in psutil.Process(self.process.pid).children():
             with suppress(psutil.NoSuchProcess):
-                forks = any("forkserver" in part for part in child.cmdline())
-                engines += child.children() if forks else [child]
+                engines += child.children() if _forks(child) else [child]
         return engines
+
+    @property
+    def fork_server(self) -> psutil.Process | None:
+        children = psutil.Process(self.process.pid).children()
+        return next((child for child in children if _forks(child)), None)
 
     @property
     def ended(self) -> int | None:
@@ -83,6 +87,10 @@ class WorkerProcess:
     def metrics_url(self) -> str | None:
         found = re.search(r"http://[\d.]+:\d+/metrics", self.log)
         return found.group() if found else None
+
+
+def _forks(child: psutil.Process) -> bool:
+    return any("forkserver" in part for part in child.cmdline())
 
 
 @contextmanager

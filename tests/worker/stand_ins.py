@@ -127,6 +127,9 @@ class Workshop:
         self.engines.append(StandInEngine(self))
         return self.engines[-1]
 
+    async def expect(self, order: EngineOrder) -> None:
+        """Nothing prepares a stand-in."""
+
     async def supply(self, order: EngineOrder, tell: Any) -> EngineOrder:
         """Stand-in engines need no files."""
         return order

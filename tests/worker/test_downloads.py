@@ -105,6 +105,28 @@ async def test_weights_that_are_loaded_never_make_room_for_others(
     assert kept.exists()
 
 
+async def test_the_fork_server_imports_while_the_files_of_the_first_model_are_fetched(
+    broker_url: str, names: Names, tmp_path: Path, operator: Operator
+) -> None:
+    with (
+        FakeHub() as hub,
+        worker_process(
+            broker_url, names, tmp_path / "worker", environment={"HF_ENDPOINT": hub.url}
+        ) as worker,
+    ):
+        hub.add("shapes/basic", WHOLE)
+        hub.hold_at = HOLD
+        await eventually(lambda: operator.heartbeats, seconds=60)
+        assert worker.fork_server is None
+        await operator.assign({"m": wanted(spec("shapes/basic"))})
+        await waits(hub.held, 60)
+        server = worker.fork_server
+        assert server
+        hub.go_on.set()
+        await eventually(lambda: operator.state("m") == CopyState.READY, seconds=90)
+        assert [engine.ppid() for engine in worker.engines] == [server.pid]
+
+
 async def test_a_worker_that_is_killed_takes_its_fetcher_along(
     hub: FakeHub, worker: WorkerProcess, operator: Operator
 ) -> None:

@@ -38,7 +38,7 @@ from captionfleet_worker.engine_room import clear_rooms
 from captionfleet_worker.fetcher import Fetching, Wishes
 from captionfleet_worker.files_here import hub_repository
 from captionfleet_worker.learning import KeptSizes
-from captionfleet_worker.live_copy import StartEngine, Workplace
+from captionfleet_worker.live_copy import Expect, StartEngine, Workplace
 from captionfleet_worker.machine import Machine
 from captionfleet_worker.metrics import Meters
 from captionfleet_worker.metrics_port import serve_port
@@ -63,6 +63,7 @@ class Agent:
         settings: WorkerSettings,
         device: Device,
         start_engine: StartEngine,
+        expect: Expect,
         fetcher: Fetching | None = None,
     ) -> None:
         self._settings = settings
@@ -83,7 +84,7 @@ class Agent:
         self._assignments = Assignments(settings.worker, settings.kept_assignment)
         self._downloads = Downloads(settings, self._wishes, self._meters, fetcher)
         self._cancelled = Cancelled()
-        self._copies = Copies(self._workplace(start_engine))
+        self._copies = Copies(self._workplace(start_engine, expect))
         self._files = ModelFiles(self._downloads.fetch, self._delete, self._change)
 
     def stop(self) -> None:
@@ -314,14 +315,14 @@ class Agent:
     def _health(self) -> Health:
         return Health(self._started, self._draining, self._link.trouble)
 
-    def _workplace(self, start_engine: StartEngine) -> Workplace:
+    def _workplace(self, start_engine: StartEngine, expect: Expect) -> Workplace:
         settings = self._settings
         return Workplace(
             worker=settings.worker, names=self._names, link=self._link, meters=self._meters,
             device=self._device.torch_name, threads=settings.threads or cores(read_cgroup()),
             custom_infer=self._custom_infer.resolve(), cache=settings.cache,
             rooms=settings.engine_rooms.resolve(), logs=settings.logs_folder.resolve(),
-            start_engine=start_engine, loads=Slots(), changed=self._change,
+            start_engine=start_engine, expect=expect, loads=Slots(), changed=self._change,
             free_bytes=self._machine.free_bytes, device_name=self._device.name,
             kept_sizes=KeptSizes(settings.data / "batch-sizes.json"), offline=settings.offline,
             supply=self._downloads.supply, cancelled=self._cancelled,

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -67,6 +68,12 @@ class Launcher:
         except NoForkServer as error:
             log.warning("no fork-server: engines import for themselves", why=str(error))
             return await _new_process(environment, room, link, output)
+
+    async def expect(self, order: EngineOrder) -> None:
+        """Begin to import while the files of its model are fetched."""
+        if not order.spec.custom:
+            with suppress(OSError):  # launch() meets it again, and tells
+                await self.warm_up(order)
 
     async def warm_up(self, order: EngineOrder) -> None:
         """Have the next engine there at once."""

@@ -66,6 +66,8 @@ Progress = Callable[[str], None]
 Supply = Callable[[EngineOrder, Tell], Awaitable[EngineOrder]]
 """Fetches what an order needs from a hub, and returns it with the folder of that."""
 StartEngine = Callable[[EngineOrder, Progress], Awaitable[Engine]]
+Expect = Callable[[EngineOrder], Awaitable[None]]
+"""Prepares what can be prepared for an engine that will be started soon."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class Workplace:
     """Folder for the engines' own folders."""
     logs: Path
     start_engine: StartEngine
+    expect: Expect
     loads: Slots
     """How many engines may be loading at the same time."""
     changed: Callable[[], None]
@@ -358,6 +361,7 @@ class LiveCopy:
 
     async def _have_engine(self) -> None:
         order = self._order or self._make_order()
+        await self._place.expect(order)
         self._order = await self._place.supply(order, self._tell_download)
         # Pictures wait for who has served; for what was never ready, perhaps none do.
         async with self._place.loads.one(self._tell_wait, ahead=self._consumer is not None):

@@ -47,7 +47,7 @@ async def _work(settings: WorkerSettings) -> int:
         print(error, file=sys.stderr)
         return 2
     launcher = Launcher(variables_named(settings.engine_env))
-    agent = Agent(settings, device, _starter(launcher))
+    agent = Agent(settings, device, _starter(launcher), launcher.expect)
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, agent.stop)
