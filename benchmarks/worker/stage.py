@@ -130,9 +130,8 @@ class Stage:
 
     def _settled(self) -> int:
         """Copies whose best batch size is known."""
-        kept = self.data / "batch-sizes.json"
-        known = json.loads(kept.read_bytes()) if kept.exists() else {}
-        return sum(each["chosen"] is not None for each in known.values())
+        kept = (self.data / "batch-sizes").glob("*.json")
+        return sum(json.loads(each.read_bytes())["known"]["chosen"] is not None for each in kept)
 
     def _serves(self, model: str) -> bool:
         copy = next((each for each in self.heard[-1].copies if each.model == model), None)

@@ -15,6 +15,7 @@ from captionfleet.broker.names import Names
 from captionfleet_worker.agent import Agent
 from captionfleet_worker.batch_size import Known
 from captionfleet_worker.cancelled import Cancelled
+from captionfleet_worker.device import processor
 from captionfleet_worker.learning import KeptSizes, about
 from captionfleet_worker.live_copy import LiveCopy, Workplace
 from captionfleet_worker.metrics import Meters
@@ -66,9 +67,9 @@ def workshop() -> Workshop:
 @pytest.fixture
 def kept_sizes(tmp_path: Path) -> KeptSizes:
     """The stand-in is known to be best in full batches: other tests need not watch it learn."""
-    kept = KeptSizes(tmp_path / "data" / "batch-sizes.json")
+    kept = KeptSizes(tmp_path / "data" / "batch-sizes")
     known = Known(rates={1: 1, 2: 2, 4: 4}, batches={1: 2, 2: 2, 4: 2}, chosen=4)
-    kept.write(about("revision-1", "cpu", 1), known)
+    kept.write(about("revision-1", processor(), 1), known)
     return kept
 
 
@@ -81,7 +82,7 @@ def place(
         custom_infer=tmp_path, cache=None, rooms=tmp_path / "rooms", logs=tmp_path,
         start_engine=workshop.start, expect=workshop.expect, loads=Slots(),
         changed=lambda: None, supply=workshop.supply, cancelled=Cancelled(),
-        kept_sizes=kept_sizes, free_bytes=_not_measured,
+        kept_sizes=kept_sizes, free_bytes=_not_measured, device_name=processor(),
     )  # fmt: skip
 
 

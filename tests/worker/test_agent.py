@@ -1,6 +1,7 @@
 """The agent on a real broker, with stand-in engines: it becomes what it is told to be."""
 
 import stat
+from pathlib import Path
 
 import pytest
 from tests.conftest import eventually
@@ -11,8 +12,11 @@ from captionfleet.broker.link import Session
 from captionfleet.messages import Cancellation, CopyState, ModelAssignment, Outcome, Wanted
 from captionfleet_worker import watchdog
 from captionfleet_worker.agent import Agent
+from captionfleet_worker.batch_size import Known
+from captionfleet_worker.device import processor
 from captionfleet_worker.draining import drain_budget
 from captionfleet_worker.engine_process import LoadFailed
+from captionfleet_worker.learning import KeptSizes, about
 from captionfleet_worker.settings import WorkerSettings
 
 
@@ -112,6 +116,19 @@ async def test_models_load_one_after_the_other(
     workshop.may_load.set()
     await eventually(lambda: operator.state("b") == CopyState.READY)
     assert [order.model for order in workshop.orders] == ["a", "b"]
+
+
+async def test_what_is_known_of_batches_lies_beside_the_models_in_a_cache_of_the_workers(
+    settings: WorkerSettings, workshop: Workshop, operator: Operator, tmp_path: Path
+) -> None:
+    known = Known(rates={1: 3, 2: 9, 4: 2}, batches={1: 2, 2: 2, 4: 2}, chosen=2)
+    kept = KeptSizes(tmp_path / "cache" / ".captionfleet" / "batch-sizes")
+    kept.write(about("revision-1", processor(), 1), known)
+    owned = settings.model_copy(update={"cache": tmp_path / "cache"})
+    async with working(owned, workshop):
+        await eventually(lambda: operator.heartbeats)
+        await operator.assign({"m": wanted()})
+        await eventually(lambda: (c := operator.copy("m")) and c.batch_size == 2)
 
 
 async def test_a_failed_load_says_why_and_when_it_is_tried_again(

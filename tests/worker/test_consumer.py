@@ -1,6 +1,7 @@
 """A consumer on a real broker: every task answered once, with the right words."""
 
 import asyncio
+import shutil
 
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
@@ -9,6 +10,7 @@ from tests.worker.stand_ins import DEADLY, SLOW, STRANGE, Desk, Workshop, wanted
 
 from captionfleet.broker.link import Delivery, Link, Session
 from captionfleet.messages import CopyState, Outcome
+from captionfleet_worker.device import processor
 from captionfleet_worker.engine_process import LoadFailed
 from captionfleet_worker.learning import KeptSizes, about
 from captionfleet_worker.live_copy import LiveCopy, Workplace
@@ -114,11 +116,11 @@ async def test_a_drain_finishes_what_the_engine_has(
 async def test_a_new_model_tries_larger_and_larger_batches_and_keeps_the_best(
     desk: Desk, link: Link, place: Workplace, workshop: Workshop, kept_sizes: KeptSizes
 ) -> None:
-    kept_sizes.file.unlink()
+    shutil.rmtree(kept_sizes.folder)
     copy = await opened(LiveCopy("m", wanted(), None, place), link)
     workshop.gate.clear()
     await desk.send(*[b"cat"] * 60)
-    what = about("revision-1", "cpu", 1)
+    what = about("revision-1", processor(), 1)
     while not kept_sizes.read(what).chosen:
         await eventually(lambda: len(workshop.handed_over) == len(workshop.batches) + 1)
         begun = len(workshop.handed_over)
@@ -150,7 +152,7 @@ async def test_short_memory_shortens_batches_and_is_shown(
     assert copy.view().message == (
         "memory allows batches of 2, not of 4 (spec.batching.maxBatchSize)"
     )
-    assert kept_sizes.read(about("revision-1", "cpu", 1)).safe == 2
+    assert kept_sizes.read(about("revision-1", processor(), 1)).safe == 2
 
 
 async def test_what_a_copy_logs_names_its_model(

@@ -1,10 +1,11 @@
 """GPUs as nvidia-smi tells of them."""
 
+import platform
 from pathlib import Path
 
 import pytest
 
-from captionfleet_worker.device import GPU, Device, NoGPU, find_device, parse_gpu
+from captionfleet_worker.device import GPU, Device, NoGPU, find_device, parse_gpu, processor
 from captionfleet_worker.settings import WantedDevice
 
 OUTPUT = "NVIDIA H200, 143771, 4021\nNVIDIA H200, 143771, 0\n"
@@ -57,6 +58,13 @@ async def test_a_hidden_gpu_is_not_taken(nvidia_smi: Path, monkeypatch: pytest.M
     assert await find_device(WantedDevice.AUTO) == Device("CPU")
     with pytest.raises(NoGPU):
         await find_device(WantedDevice.GPU)
+
+
+def test_a_processor_is_named_by_its_model_or_else_by_its_kind(tmp_path: Path) -> None:
+    described = tmp_path / "cpuinfo"
+    assert processor(described) == platform.machine()
+    described.write_text("model\t\t: 1\nmodel name\t: AMD EPYC 7763\nmodel name\t: AMD EPYC 7763\n")
+    assert processor(described) == "AMD EPYC 7763"
 
 
 async def test_a_cpu_is_taken_when_asked_for(nvidia_smi: Path) -> None:

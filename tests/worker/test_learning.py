@@ -1,7 +1,9 @@
 """What a copy has learned about its batches outlives it."""
 
+import os
 from pathlib import Path
 
+from captionfleet_worker.batch_size import Known
 from captionfleet_worker.learning import KeptSizes, Learning, about
 
 ABOUT = about("revision-1", "NVIDIA L4", 4)
@@ -16,7 +18,7 @@ def grown(learning: Learning, options: dict[str, int], batches: int = 20) -> Lea
 
 
 def test_a_copy_goes_on_where_another_ended(tmp_path: Path) -> None:
-    kept = KeptSizes(tmp_path / "data" / "sizes.json")
+    kept = KeptSizes(tmp_path / "data" / "sizes")
     assert Learning(8, kept, ABOUT).size({}) == 1
     grown(Learning(8, kept, ABOUT), {})
     again = Learning(8, kept, ABOUT)
@@ -25,14 +27,14 @@ def test_a_copy_goes_on_where_another_ended(tmp_path: Path) -> None:
 
 
 def test_memory_that_was_short_is_remembered(tmp_path: Path) -> None:
-    kept = KeptSizes(tmp_path / "sizes.json")
+    kept = KeptSizes(tmp_path / "sizes")
     grown(Learning(8, kept, ABOUT), {}).limit({}, 4)
     again = Learning(8, kept, ABOUT)
     assert (again.allowed, again.size({}), again.prefetch) == (4, 4, 8)
 
 
 def test_memory_that_was_short_for_one_job_is_forgotten_with_the_copy(tmp_path: Path) -> None:
-    kept = KeptSizes(tmp_path / "sizes.json")
+    kept = KeptSizes(tmp_path / "sizes")
     learning = grown(Learning(8, kept, ABOUT), {})
     learning.limit({"num_beams": 16}, 2)
     assert (learning.allowed, learning.size({}), learning.prefetch) == (2, 2, 4)
@@ -42,20 +44,20 @@ def test_memory_that_was_short_for_one_job_is_forgotten_with_the_copy(tmp_path: 
 
 
 def test_a_smaller_limit_of_the_manifest_binds_what_was_learned(tmp_path: Path) -> None:
-    kept = KeptSizes(tmp_path / "sizes.json")
+    kept = KeptSizes(tmp_path / "sizes")
     grown(Learning(8, kept, ABOUT), {})
     again = Learning(4, kept, ABOUT)
     assert (again.allowed, again.size({}), again.prefetch) == (4, 4, 8)
 
 
 def test_a_disk_that_refuses_leaves_nothing_behind(tmp_path: Path) -> None:
-    (tmp_path / "sizes.json").mkdir()
-    grown(Learning(8, KeptSizes(tmp_path / "sizes.json"), ABOUT), {})
-    assert [file.name for file in tmp_path.iterdir()] == ["sizes.json"]
+    (tmp_path / "sizes").touch()
+    grown(Learning(8, KeptSizes(tmp_path / "sizes"), ABOUT), {})
+    assert [file.name for file in tmp_path.iterdir()] == ["sizes"]
 
 
 def test_other_options_are_learned_apart_and_not_kept(tmp_path: Path) -> None:
-    kept = KeptSizes(tmp_path / "sizes.json")
+    kept = KeptSizes(tmp_path / "sizes")
     learning = grown(Learning(8, kept, ABOUT), {})
     for _ in range(40):
         size = learning.size({"num_beams": 4})
@@ -65,8 +67,26 @@ def test_other_options_are_learned_apart_and_not_kept(tmp_path: Path) -> None:
 
 
 def test_a_file_of_no_sense_is_no_knowledge(tmp_path: Path) -> None:
-    (tmp_path / "sizes.json").write_text("[")
-    kept = KeptSizes(tmp_path / "sizes.json")
+    kept = KeptSizes(tmp_path / "sizes")
+    grown(Learning(8, kept, ABOUT), {})
+    [file] = (tmp_path / "sizes").iterdir()
+    file.write_text("[")
     assert Learning(8, kept, ABOUT).chosen is None
     grown(Learning(8, kept, ABOUT), {})
     assert Learning(8, kept, ABOUT).chosen == 8
+
+
+def test_workers_that_share_a_folder_keep_what_each_of_them_learned(tmp_path: Path) -> None:
+    kept, slower = KeptSizes(tmp_path / "sizes"), about("revision-1", "AMD EPYC 7763", 4)
+    grown(Learning(8, kept, ABOUT), {})
+    grown(Learning(4, kept, slower), {})
+    assert (Learning(8, kept, ABOUT).chosen, Learning(8, kept, slower).chosen) == (8, 4)
+
+
+def test_what_was_learned_long_ago_is_forgotten_first(tmp_path: Path) -> None:
+    kept = KeptSizes(tmp_path / "sizes")
+    for number in range(201):
+        kept.write(f"model {number}", Known(chosen=2))
+        file = max((tmp_path / "sizes").iterdir(), key=lambda each: each.stat().st_mtime_ns)
+        os.utime(file, (number, number))
+    assert (kept.read("model 0").chosen, kept.read("model 200").chosen) == (None, 2)

@@ -31,7 +31,7 @@ from captionfleet_worker.cancelled import Cancelled
 from captionfleet_worker.cgroup import cores, read_cgroup
 from captionfleet_worker.copies import Copies
 from captionfleet_worker.custom_code import CustomCode, code_of
-from captionfleet_worker.device import Device
+from captionfleet_worker.device import Device, processor
 from captionfleet_worker.downloads import Downloads
 from captionfleet_worker.draining import Ending, drain, drain_budget
 from captionfleet_worker.engine_room import clear_rooms
@@ -323,8 +323,8 @@ class Agent:
             custom_infer=self._custom_infer.resolve(), cache=settings.cache,
             rooms=settings.engine_rooms.resolve(), logs=settings.logs_folder.resolve(),
             start_engine=start_engine, expect=expect, loads=Slots(), changed=self._change,
-            free_bytes=self._machine.free_bytes, device_name=self._device.name,
-            kept_sizes=KeptSizes(settings.data / "batch-sizes.json"), offline=settings.offline,
+            free_bytes=self._machine.free_bytes, device_name=self._device.name or processor(),
+            kept_sizes=KeptSizes(self._downloads.notes / "batch-sizes"), offline=settings.offline,
             supply=self._downloads.supply, cancelled=self._cancelled,
         )  # fmt: skip
 

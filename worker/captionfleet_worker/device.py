@@ -5,8 +5,11 @@ The agent never imports torch; the driver's own tool tells it enough.
 
 import asyncio
 import os
+import platform
+import re
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 from captionfleet_worker.settings import WantedDevice
 
@@ -37,6 +40,15 @@ class Device:
     @property
     def torch_name(self) -> str:
         return "cuda:0" if self.kind == "GPU" else "cpu"
+
+
+def processor(described: Path = Path("/proc/cpuinfo")) -> str:
+    """The main processor's model, or at least its kind."""
+    try:
+        found = re.search(r"^model name\s*: (.+)$", described.read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found[1].strip() if found else platform.machine()
 
 
 async def find_device(wanted: WantedDevice) -> Device:

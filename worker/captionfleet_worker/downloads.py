@@ -13,7 +13,7 @@ from captionfleet.messages import Disk, Download, ModelAssignment
 from captionfleet_worker.deleting import delete_files
 from captionfleet_worker.engine.protocol import EngineOrder
 from captionfleet_worker.fetcher import Fetcher, Fetching, Tell, Wishes
-from captionfleet_worker.fetching.cache import Repository, persons_cache
+from captionfleet_worker.fetching.cache import OURS, Repository, persons_cache
 from captionfleet_worker.fetching.order import CacheRules
 from captionfleet_worker.fetching.room import disk_of
 from captionfleet_worker.fetching.uses import Uses
@@ -42,6 +42,8 @@ class Downloads:
         self.disk: Disk | None = None
         """As of the last look."""
         self._folder = self.rules.folder or persons_cache(os.environ)
+        self.notes = self._folder / OURS if self.rules.owned else settings.data
+        """Folder for what outlives this worker: a pod's cache may outlast the pod."""
         self._fetches = Slots(settings.concurrent_downloads)
         # Each is a process, and what is here already shall not wait for what has to come.
         self._checks = Slots(_CHECKS)

@@ -8,6 +8,7 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,40 +22,54 @@ log = structlog.get_logger()
 _MOST_KEPT = 200
 _MOST_OPTIONS = 50
 _DEFAULTS = "{}"
-_FILE: TypeAdapter[dict[str, Known]] = TypeAdapter(dict[str, Known])
+
+
+@dataclass(frozen=True)
+class _Kept:
+    about: str
+    known: Known
+
+
+_FILE = TypeAdapter(_Kept)
 
 
 @dataclass(frozen=True)
 class KeptSizes:
-    """A file of what was learned on this machine, by what it was learned about."""
+    """A folder with a file per thing that was learned about. Workers may share it: files are
+    replaced as a whole, and what one learns of another model or machine is in another file."""
 
-    file: Path
+    folder: Path
 
     def read(self, about: str) -> Known:
         """Nothing known if there is no such file, or no sense in it."""
-        return self._all().get(about, Known())
+        try:
+            return _FILE.validate_json(self._file(about).read_bytes()).known
+        except (OSError, ValidationError):
+            return Known()
 
     def write(self, about: str, known: Known) -> None:
         """A disk that refuses is logged: captions matter more."""
-        kept = self._all()
-        kept.pop(about, None)
-        newest = [*kept.items(), (about, known)][-_MOST_KEPT:]
+        file = self._file(about)
         # Not by the process id, which is 1 in each container that shares the folder.
-        fresh = self.file.with_name(f".{self.file.name}.{secrets.token_hex(8)}")
+        fresh = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            fresh.write_bytes(_FILE.dump_json(dict(newest)))
-            fresh.replace(self.file)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            fresh.write_bytes(_FILE.dump_json(_Kept(about, known)))
+            fresh.replace(file)
         except OSError as error:
-            log.warning("batch sizes not kept", file=str(self.file), why=str(error))
+            log.warning("batch sizes not kept", file=str(file), why=str(error))
             with contextlib.suppress(OSError):
                 fresh.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._forget_oldest()
 
-    def _all(self) -> dict[str, Known]:
-        try:
-            return _FILE.validate_json(self.file.read_bytes())
-        except (OSError, ValidationError):
-            return {}
+    def _file(self, about: str) -> Path:
+        return self.folder / f"{sha256(about.encode()).hexdigest()[:32]}.json"
+
+    def _forget_oldest(self) -> None:
+        files = sorted(self.folder.glob("*.json"), key=lambda file: file.stat().st_mtime)
+        for file in files[:-_MOST_KEPT]:
+            file.unlink(missing_ok=True)
 
 
 class Learning:
