@@ -167,7 +167,7 @@ async def test_a_thread_of_the_code_is_not_taken_for_the_call(tmp_path: Path) ->
 
 
 async def test_a_load_that_takes_too_long_names_the_line(tmp_path: Path) -> None:
-    acceptance = {"timeoutSeconds": 2, "smokeTest": False}
+    acceptance = {"timeoutSeconds": 6, "smokeTest": False}  # time enough to begin
     failed = await refused(model(tmp_path, load="time.sleep(1000)", acceptance=acceptance))
     assert failed.reason == "LoadTimeout" and f"it was in own.py, {IN_LOAD}" in failed.message
 
