@@ -1,4 +1,4 @@
-"""What spec.loader and spec.generation.extra do: each field has an effect, or is refused in words.
+"""What spec.loader does: each field has an effect, or is refused in words.
 
 Tiny checkpoints in the test's own process; trained ones where the words must be right.
 """
@@ -19,7 +19,6 @@ from tests.worker.tiny_models import build
 
 from captionfleet.resources.model import Attention, DType, Loader
 from captionfleet_worker.engine.arguments import meant
-from captionfleet_worker.engine.generation import generate_arguments
 from captionfleet_worker.engine.hardware import (
     Hardware,
     attention_for,
@@ -180,7 +179,9 @@ def test_a_qwen_sees_no_more_pixels_than_it_bears(
     assert seen["pixel_values"].shape[0] * 14 * 14 <= most
 
 
-@pytest.mark.parametrize("kind", ["Qwen2VLImageProcessorPil", "Glm4vImageProcessorPil"])
+@pytest.mark.parametrize(
+    "kind", ["Qwen2VLImageProcessorPil", "Glm4vImageProcessorPil", "Glm46VImageProcessorPil"]
+)
 def test_processors_that_count_pixels_are_bounded(kind: str) -> None:
     unbounded = getattr(transformers, kind)()
     bounded = with_settings(unbounded, {}, 501760)
@@ -251,46 +252,6 @@ def test_text_in_a_manifest_means_what_json_means() -> None:
     assert meant(text) == {"a": 12, "b": True, "c": {"d": [1.5]}, "e": "anyres", "f": "NaN"}
 
 
-def test_further_arguments_reach_generate() -> None:
-    captioner = captioner_of("llava")
-    bare = captions(captioner, every_size())
-    extra = {"bad_words_ids": "[[10]]"}
-    how = habitual(captioner, max_new_tokens=6, min_new_tokens=6, extra=extra)
-    assert generate_arguments(how)["bad_words_ids"] == [[10]]
-    banned = captioner._is.tokenizer.decode([10])
-    assert any(banned in caption.text for caption in bare)
-    without = captions(captioner, every_size(), how=how)
-    assert not any(banned in caption.text for caption in without)
-
-
-@pytest.mark.parametrize(
-    ("extra", "told"),
-    [
-        ({"max_length": "3"}, r"extra\.max_length: the worker sets"),
-        ({"stop_strings": '["circle"]'}, r"extra\.stop_strings: the worker sets"),
-        ({"eos_token_id": "3"}, r"extra\.eos_token_id: the worker sets"),
-        ({"renormalise_logits": "true"}, r"extra\.renormalise_logits: generate\(\) knows no"),
-    ],
-)
-async def test_an_argument_that_is_none_or_not_a_persons_is_refused(
-    extra: dict[str, str], told: str, tmp_path: Path
-) -> None:
-    spec = {"source": {"volume": {"path": str(SHAPES / "models" / "shapes-basic")}},
-            "generation": {"extra": extra}}  # fmt: skip
-    with pytest.raises(LoadFailed, match=told) as failed:
-        async with engine_of(order_for(spec, tmp_path)):
-            pass
-    assert (failed.value.reason, failed.value.retriable) == ("InvalidSpec", False)
-
-
-async def test_a_system_prompt_without_a_chat_is_refused(tmp_path: Path) -> None:
-    spec = {"source": {"volume": {"path": str(SHAPES / "models" / "shapes-blip")}},
-            "generation": {"systemPrompt": "Be brief."}}  # fmt: skip
-    with pytest.raises(LoadFailed, match=r"spec\.generation\.systemPrompt is for models"):
-        async with engine_of(order_for(spec, tmp_path)):
-            pass
-
-
 async def test_own_code_is_not_promised_what_transformers_does(tmp_path: Path) -> None:
     spec = custom_spec(tmp_path, "class Own: ...", loader={"quantization": "int8"})
     with pytest.raises(LoadFailed, match=r"spec\.loader\.quantization says how transformers"):
@@ -336,7 +297,6 @@ async def test_what_needs_no_torchvision_captions_without_it(hide: Hide, tmp_pat
 
 
 async def test_a_missing_num2words_is_told_with_the_remedy(hide: Hide, tmp_path: Path) -> None:
-    captioner_of("smolvlm")  # has a stand-in put in place here, which engines lack
     hide("num2words")
     spec = {"source": {"volume": {"path": str(build("smolvlm", tmp_path / "smolvlm"))}}}
     with pytest.raises(LoadFailed, match="smolvlm need the Python package num2words") as failed:

@@ -69,6 +69,7 @@ def _load(order: EngineOrder, code: list[Path], progress: Progress) -> Ready:
     with ThreadPoolExecutor(1) as hashing:
         files = _find(order, hashing)
         captioner, limit = _captioner(order, code, files.folder, progress)
+        _check_prompts(spec, captioner)
         fault_point("engine: in mid-load")
         most = spec.batching.max_batch_size
         answering = Answering(captioner, spec.generation, most, min(order.threads, _MOST_DECODERS))
@@ -112,6 +113,20 @@ def _check_system_prompt(generation: Generation, chat: bool) -> None:
             "spec.generation.systemPrompt is for models that are asked by chat, and this one is "
             "not: remove it, or put it into spec.generation.prompt",
         )
+
+
+def _check_prompts(spec: ModelSpec, captioner: Captioner) -> None:
+    """Raises LoadFailed for a text of the manifest that this model cannot be asked."""
+    presets = {f"spec.prompts[{at}].text": each.text for at, each in enumerate(spec.prompts)}
+    texts = {
+        "spec.generation.prompt": spec.generation.prompt,
+        "spec.generation.systemPrompt": spec.generation.system_prompt,
+        **presets,
+    }
+    for field, text in texts.items():
+        if problem := captioner.prompt_problem(text.strip()):
+            # Presets are no part of a fingerprint, so only another try finds them mended.
+            raise LoadFailed("InvalidSpec", f"{field}: {problem}", retriable=field in presets)
 
 
 def _find(order: EngineOrder, hashing: ThreadPoolExecutor) -> _Files:
