@@ -1,13 +1,10 @@
 """The tiny checkpoints, loaded in the test's own process: engines would each import torch."""
 
 import io
-import sys
 from collections.abc import Sequence
 from functools import cache
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType
 from typing import Any
 
 from PIL import Image
@@ -22,14 +19,17 @@ from captionfleet_worker.engine.transformers_captioner import TransformersCaptio
 
 SIX = Settled(max_new_tokens=6, min_new_tokens=6)
 TWO_BEAMS = Settled(max_new_tokens=6, min_new_tokens=6, num_beams=2)
+PICTURES = [
+    Image.new("RGB", (40, 90), "red"),
+    Image.new("RGB", (64, 64), "blue"),
+    Image.linear_gradient("L").convert("RGB"),
+]
 _SIZES = [(1, 1), (40, 90), (300, 8), (64, 64), (4000, 3000)]
 
 
 @cache
 def captioner_of(family: str) -> TransformersCaptioner:
-    """Built and loaded once. What a family would need beside torchvision is stood in for."""
-    if family == "smolvlm":
-        _pretend_num2words()
+    """Built and loaded once."""
     with TemporaryDirectory() as place:
         return loaded(build(family, Path(place)))
 
@@ -75,10 +75,3 @@ def _gradient(size: tuple[int, int], turned: int) -> Image.Image:
         size
     ).save(buffer, "JPEG")
     return open_picture(buffer.getvalue())
-
-
-def _pretend_num2words() -> None:
-    """It words the lengths of videos, of which there are none here, and is not installed."""
-    stand_in: Any = ModuleType("num2words")
-    stand_in.__spec__, stand_in.num2words = ModuleSpec("num2words", None), str
-    sys.modules.setdefault("num2words", stand_in)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from tests.worker.tiny_parts import ENDS, SQUARE, TEXT, VISION, hf, word_tokenizer
 
 _LLAMA = {"model_type": "llama", "num_key_value_heads": 1, "max_position_embeddings": 2048, **TEXT}
@@ -200,7 +201,10 @@ def _gemma3() -> tuple[Any, Any]:
         hf.Gemma3ImageProcessorPil(size=SQUARE), tokenizer, image_seq_length=4,
         chat_template=_template("<start_of_image>"),
     )  # fmt: skip
-    return hf.Gemma3ForConditionalGeneration(config), processor
+    model = hf.Gemma3ForConditionalGeneration(config)
+    # Untrained it is all zeros: nothing of the picture would come through.
+    torch.nn.init.normal_(model.model.multi_modal_projector.mm_input_projection_weight, std=0.02)
+    return model, processor
 
 
 def _lfm2_vl() -> tuple[Any, Any]:
@@ -223,9 +227,28 @@ def _lfm2_vl() -> tuple[Any, Any]:
     return hf.Lfm2VlForConditionalGeneration(config), processor
 
 
+def _aya_vision() -> tuple[Any, Any]:
+    """In no table of ours: it stands for all types that transformers knows beside those."""
+    tokenizer = word_tokenizer(
+        "<|START_OF_IMG|>", "<|END_OF_IMG|>", "<|IMG_PATCH|>", "TILE", "TILE_GLOBAL", "<image>"
+    )
+    config = hf.AyaVisionConfig(
+        text_config={"model_type": "cohere2", "vocab_size": len(tokenizer),
+                     "num_key_value_heads": 1, "layer_types": ["full_attention"], **TEXT},
+        vision_config={**_SIGLIP, "patch_size": 8},
+        image_token_index=tokenizer.convert_tokens_to_ids("<|IMG_PATCH|>"), **ENDS,
+    )  # fmt: skip
+    images = hf.GotOcr2ImageProcessorPil(size=SQUARE, crop_to_patches=True, max_patches=4)
+    processor = hf.AyaVisionProcessor(
+        images, tokenizer, patch_size=8, img_size=32, downsample_factor=2,
+        chat_template=_template("<image>"),
+    )  # fmt: skip
+    return hf.AyaVisionForConditionalGeneration(config), processor
+
+
 CHATS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "llava": _llava, "llava_next": _llava_next, "llava_onevision": _llava_onevision,
     "idefics3": _idefics3, "smolvlm": _smolvlm, "qwen2_vl": _qwen2_vl,
     "qwen2_5_vl": _qwen2_5_vl, "qwen3_vl": _qwen3_vl, "internvl": _internvl,
-    "gemma3": _gemma3, "lfm2_vl": _lfm2_vl,
+    "gemma3": _gemma3, "lfm2_vl": _lfm2_vl, "aya_vision": _aya_vision,
 }  # fmt: skip

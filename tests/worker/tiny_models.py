@@ -13,27 +13,34 @@ from tests.worker.tiny_chats import CHATS
 from tests.worker.tiny_parts import ENDS, SQUARE, TEXT, VISION, WORDS, hf, word_tokenizer
 from tokenizers.processors import TemplateProcessing
 
+from captionfleet_worker.engine.families import takes_no_text
+
 
 def build(family: str, folder: Path) -> Path:
     """Save a tiny model of this family, with its processor, in the folder."""
     torch.manual_seed(0)
     model, processor = BUILDERS[family]()
-    _make_talkative(model, processor.tokenizer)
+    _make_talkative(model, processor.tokenizer, 12 if family in _DIM else 4)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
 
 
+_DIM = ("instructblip", "paligemma", "florence2", "kosmos-2", "gemma3")
+"""What comes from their pictures is faint beside their own words."""
+
+
 @torch.no_grad()
-def _make_talkative(model: Any, tokenizer: Any) -> None:
+def _make_talkative(model: Any, tokenizer: Any, factor: float) -> None:
     """Random weights are so small that all pictures look alike to them, and special tokens are as
     likely as words: without this, equal captions would prove little."""
-    for weight in model.parameters():
-        if weight.dim() > 1:
-            weight.mul_(4)
-    words = tokenizer.convert_tokens_to_ids([word for word in WORDS if word != "."])
     speaking = getattr(model, "text_decoder", model)  # BLIP has its head there
     head = speaking.get_output_embeddings().weight
+    words_in = model.get_input_embeddings().weight
+    for weight in model.parameters():
+        if weight.dim() > 1:
+            weight.mul_(4 if weight is head or weight is words_in else factor)
+    words = tokenizer.convert_tokens_to_ids([word for word in WORDS if word != "."])
     silent = torch.ones(len(head), dtype=torch.bool)
     silent[words] = False
     head[silent] = 0
@@ -52,6 +59,10 @@ def _git() -> tuple[Any, Any]:
     return hf.GitForCausalLM(config), hf.GitProcessor(images, tokenizer)
 
 
+_SEEING = {**VISION, "initializer_range": 0.02}
+"""By default the encoders of BLIP and its kin begin so near to zero that all pictures are one."""
+
+
 def _querying(config: Any, model: Any, vocabulary: int, image_token: int) -> Any:
     """BLIP-2 and InstructBLIP: an encoder, a few queries, and a language model (OPT)."""
     text = {
@@ -61,7 +72,7 @@ def _querying(config: Any, model: Any, vocabulary: int, image_token: int) -> Any
     queries = {"vocab_size": vocabulary, "encoder_hidden_size": 32, **TEXT}
     return model(
         config(
-            vision_config=VISION, qformer_config=queries, text_config=text,
+            vision_config=_SEEING, qformer_config=queries, text_config=text,
             num_query_tokens=4, image_token_index=image_token,
         )
     )  # fmt: skip
@@ -135,7 +146,11 @@ def _kosmos_2() -> tuple[Any, Any]:
                      "ffn_dim": 32, "attention_heads": 2, "max_position_embeddings": 256, **ENDS},
         vision_config=VISION, latent_query_num=64,
     )  # fmt: skip
-    return hf.Kosmos2ForConditionalGeneration(config), processor
+    model = hf.Kosmos2ForConditionalGeneration(config)
+    # Queries are looked at beside the picture, and are many.
+    torch.nn.init.normal_(model.image_to_text_projection.latent_query, std=0.01)
+    torch.nn.init.normal_(model.image_to_text_projection.dense.weight)
+    return model, processor
 
 
 def _blip() -> tuple[Any, Any]:
@@ -147,7 +162,7 @@ def _blip() -> tuple[Any, Any]:
     config = hf.BlipConfig(
         text_config={"vocab_size": len(tokenizer), "encoder_hidden_size": 32, "sep_token_id": 2,
                      "projection_dim": 32, "max_position_embeddings": 64, **TEXT},
-        vision_config={**VISION, "projection_dim": 32}, image_text_hidden_size=32,
+        vision_config={**_SEEING, "projection_dim": 32}, image_text_hidden_size=32,
     )  # fmt: skip
     images = hf.BlipImageProcessorPil(size=SQUARE)
     return hf.BlipForConditionalGeneration(config), hf.BlipProcessor(images, tokenizer)
@@ -182,3 +197,5 @@ BUILDERS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "blip-2": _blip_2, "instructblip": _instructblip, "paligemma": _paligemma,
     "florence2": _florence2, "kosmos-2": _kosmos_2, **CHATS,
 }  # fmt: skip
+ASKED = [family for family in BUILDERS if not takes_no_text(family)]
+"""Those that take a prompt."""
