@@ -47,7 +47,7 @@ class Recipe:
     num_beams: int = Habits.num_beams
     words: Words = Words.PLAIN
     needs: tuple[str, ...] = ()
-    """Python packages without which its processor cannot be built."""
+    """Python packages without which it cannot be built."""
     most_pixels: int | None = None
     """Pixels of a picture above which it is shrunk, for models that see every pixel there is."""
     overflows: bool = False
@@ -100,6 +100,7 @@ RECIPES: dict[str, Recipe] = {
     "llava_next": _CHAT,
     "mllama": _CHAT,
     "gemma3": _chat(overflows=True),
+    "gemma3n": _chat(("timm",), overflows=True),
     "smolvlm": _chat(("torchvision", "num2words")),
     "llava_onevision": _chat(_VISION),
     "internvl": _chat(_VISION),
@@ -108,10 +109,14 @@ RECIPES: dict[str, Recipe] = {
     "minicpmv4_6": _chat(_VISION),
     "molmo2": _chat(_VISION),
     "glm4v": _QWEN,
+    "glm4v_moe": _QWEN,
+    "glm46v": _QWEN,
     "qwen2_vl": _QWEN,
     "qwen2_5_vl": _QWEN,
     "qwen3_vl": _QWEN,
+    "qwen3_vl_moe": _QWEN,
     "qwen3_5": _QWEN,
+    "qwen3_5_moe": _QWEN,
 }
 """By model_type. A type that is not here is a chat model without special needs."""
 
