@@ -14,6 +14,7 @@ _DRIVERS = {
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
 }
 
 
@@ -155,6 +156,8 @@ class ApiSettings(FleetSettings):
 
 def _driver_name(url: str) -> str:
     try:
-        return make_url(url).drivername
+        made = make_url(url)
     except ArgumentError:
         return ""
+    # SQLite in memory would be another database for each connection.
+    return made.drivername if made.database or not made.drivername.startswith("sqlite") else ""

@@ -72,7 +72,7 @@ def open_database(url: str) -> Database:
             )
         )
     path = make_url(url).database
-    assert path, "only PostgreSQL's addresses come from people"
+    assert path, "the settings have checked it"
     engine = create_async_engine(url, async_creator=connecting(path))
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
