@@ -11,8 +11,6 @@ import asyncio
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,11 +19,9 @@ import httpx
 import numpy as np
 from benchmarks.fleet import running_fleet, upload, wait_until_loaded
 from benchmarks.random_blip import write_random_blip
+from benchmarks.worker.plain import ROOT, OfflineLoop
 from PIL import Image
 
-from captionfleet_worker.engine.wording import tidy
-
-ROOT = Path(__file__).parent.parent
 TINY = ROOT / "examples" / "shapes" / "models" / "shapes-basic"
 
 MANIFESTS = """
@@ -57,42 +53,6 @@ def write_pictures(folder: Path, count: int, seed: int, size: tuple[int, int] = 
         picture = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
         picture.save(folder / f"{number:04d}.jpg", quality=95, subsampling=0)
     return folder
-
-
-class OfflineLoop:
-    """Side A: benchmarks/offline_loop.py in its own process."""
-
-    def __init__(self, weights: Path, threads: int) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(ROOT / "benchmarks" / "offline_loop.py"), str(weights),
-             str(threads)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(threads)},
-        )  # fmt: skip
-        self._answer("ready")
-
-    def seconds(self, pictures: Path, batch: int, tokens: int) -> float:
-        return self.run(pictures, batch, tokens)[0]
-
-    def run(self, pictures: Path, batch: int, tokens: int) -> tuple[float, list[str]]:
-        """Seconds, and the captions as an engine tidies them."""
-        assert self._process.stdin
-        self._process.stdin.write(f"{pictures} {batch} {tokens}\n")
-        self._process.stdin.flush()
-        seconds, captions = json.loads(self._answer())
-        return seconds, [tidy(each) for each in captions]
-
-    def close(self) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait()
-
-    def _answer(self, expected: str | None = None) -> str:
-        assert self._process.stdout
-        line = self._process.stdout.readline().strip()
-        if not line or (expected and line != expected):
-            raise RuntimeError(f"the offline loop answered {line!r}")
-        return line
 
 
 async def product_seconds(client: httpx.AsyncClient, pictures: Path) -> float:

@@ -1,6 +1,7 @@
 """A model that computes nothing, so that all that is left is captionfleet, and pictures for it."""
 
 import io
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -18,7 +19,7 @@ class NoOp(CustomModel):
     def infer(self, image, prompt):
         return f"a picture {prompt}"
 '''
-SPEC = {"custom": {"entrypoint": "noop:NoOp"}, "batching": {"maxBatchSize": 8}}
+SPEC: dict[str, Any] = {"custom": {"entrypoint": "noop:NoOp"}, "batching": {"maxBatchSize": 8}}
 
 
 def picture_of(size: int, seed: int) -> bytes:

@@ -5,7 +5,7 @@ Rounds are compared with each other, never across: a neighbor slows down both si
 
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -18,6 +18,29 @@ def faster(
         "metric": metric, "ratio": round(statistics.median(ratios), 3), "at_least": target,
         "ratios": [round(ratio, 3) for ratio in ratios],
     }  # fmt: skip
+
+
+def differing(side: str, ours: Sequence[str], others: Sequence[str], most: int) -> int:
+    """How many captions differ. Raises RuntimeError above `most`: then the sides were not asked
+    the same, and their times say nothing."""
+    count = sum(a != b for a, b in zip(ours, others, strict=True))
+    if count > most:
+        first = next((a, b) for a, b in zip(ours, others, strict=True) if a != b)
+        raise RuntimeError(
+            f"{count} of {len(ours)} captions of the worker and of {side} differ, above {most}: "
+            f"{first[0]!r} and {first[1]!r}"
+        )
+    return count
+
+
+def equal_threads(sides: Mapping[str, int]) -> None:
+    """Raises RuntimeError if torch has more threads on one side than on another."""
+    if len(set(sides.values())) > 1:
+        told = ", ".join(f"{side} {threads}" for side, threads in sides.items())
+        raise RuntimeError(
+            f"torch's threads differ, so the sides cannot be compared ({told}): unset "
+            "OMP_NUM_THREADS and MKL_NUM_THREADS"
+        )
 
 
 def load() -> float:

@@ -74,6 +74,7 @@ def _line(spent: dict[str, list[float]]) -> dict[str, object]:
     added = middle["through"] - middle["direct"]
     return {
         "metric": "M7 one picture through api and broker, minus the engine alone", "model": "tiny",
+        "batches": [1], "rounds": 1,
         "added_p50_ms": round(added, 1), "at_most_ms": 10,
         "of_the_broker_legs": round(added / middle["legs"], 2), "at_most": 1.5,
         "through_p50_ms": round(middle["through"], 1),

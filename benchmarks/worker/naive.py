@@ -3,21 +3,19 @@
 import asyncio
 import base64
 import json
-import os
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractQueue
+from benchmarks.worker.plain import ROOT, quiet
+from benchmarks.worker.setting import Setting
 
 from captionfleet.ids import new_nonce
 from captionfleet_worker.engine.wording import tidy
-
-_PROGRAM = Path(__file__).parent.parent / "naive_worker.py"
 
 
 @dataclass(frozen=True)
@@ -25,6 +23,8 @@ class NaiveWorker:
     channel: AbstractChannel
     name: str
     replies: AbstractQueue
+    threads: int
+    """As torch tells them."""
 
     async def run(self, pictures: Sequence[bytes]) -> tuple[float, list[str]]:
         """Seconds, and the captions as an engine tidies them."""
@@ -45,23 +45,27 @@ class NaiveWorker:
 
 
 @asynccontextmanager
-async def naive_worker(url: str, weights: Path, new_tokens: int) -> AsyncIterator[NaiveWorker]:
+async def naive_worker(url: str, setting: Setting) -> AsyncIterator[NaiveWorker]:
+    """Loaded, and waiting for pictures. Its errors go where ours go."""
     name = f"naive-{new_nonce()}"
     connection = await aio_pika.connect(url)
     channel = await connection.channel()
     await channel.declare_queue(name, durable=True)
     replies = await channel.declare_queue(f"{name}.replies", durable=True)
-    usual = {key: value for key, value in os.environ.items() if not key.startswith("OMP_")}
+    usual = {key: value for key, value in quiet().items() if not key.startswith("OMP_")}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(_PROGRAM), url, name, str(weights), str(new_tokens),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env=usual,
+        sys.executable, "-m", "benchmarks.naive_worker", url, name, str(setting.weights),
+        str(setting.tokens), setting.device, setting.dtype,
+        stdout=asyncio.subprocess.PIPE, cwd=ROOT, env=usual,
     )  # fmt: skip
     assert process.stdout
     try:
-        if await process.stdout.readline() != b"ready\n":
-            raise RuntimeError("the naive worker did not start")
-        yield NaiveWorker(channel, name, replies)
+        ready, _, threads = (await process.stdout.readline()).decode().partition(" ")
+        if ready != "ready":
+            raise RuntimeError("the naive worker did not start: what it printed tells why")
+        yield NaiveWorker(channel, name, replies, int(threads))
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):  # it did not even start
+            process.kill()
         await process.wait()
         await connection.close()

@@ -11,14 +11,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import psutil
+from benchmarks.no_op import picture_of
+from benchmarks.worker.threads import THREADS
 
 from captionfleet.broker.link import Delivery, Link, Session
 from captionfleet.broker.names import Names
@@ -30,6 +33,7 @@ from captionfleet.broker.topology import (
 from captionfleet.ids import new_id, new_nonce
 from captionfleet.messages import (
     Assignment,
+    Copy,
     Generation,
     Heartbeat,
     ModelAssignment,
@@ -42,6 +46,7 @@ from captionfleet.resources.model import ModelSpec
 from captionfleet_cli.rabbitmq import start_private_broker
 
 _POOL, _WORKER = "bench", "w1"
+_LONGEST_SECONDS = 1800
 
 
 @dataclass
@@ -58,35 +63,50 @@ class Stage:
     news: asyncio.Event = field(default_factory=asyncio.Event)
     heard: list[Heartbeat] = field(default_factory=list)
     assigned: dict[str, ModelAssignment] = field(default_factory=dict)
+    generations: Iterator[int] = field(default_factory=lambda: count(1))
     waiting: set[str] = field(default_factory=set)
 
     async def load(self, model: str, spec: Mapping[str, Any]) -> None:
         """Have the worker serve one more model. Raises RuntimeError if it cannot."""
         made = ModelSpec.model_validate(spec)
-        await declare_model_queues(self.session, self.names, model)
+        await self.open(model)
         self.assigned[model] = ModelAssignment(
             state=Wanted.LOADED, fingerprint=made.fingerprint(), spec=made.as_manifest()
         )
-        generation = Generation(incarnation="benchmark", counter=len(self.assigned))
-        assignment = Assignment(worker=_WORKER, generation=generation, models=self.assigned)
-        await self._until(lambda: bool(self.heard))
-        key = self.names.worker_key(_POOL, _WORKER)
-        await self.link.publish(self.names.assignments, key, assignment.encode())
+        await self._assign()
         await self._until(lambda: self._serves(model))
 
-    async def learned(self, models: Sequence[str], pictures: Sequence[bytes]) -> None:
-        """Keep the models busy until each has settled its best batch size."""
+    async def open(self, model: str) -> None:
+        """Let tasks of a model wait for it."""
+        await declare_model_queues(self.session, self.names, model)
+
+    async def unload(self, model: str) -> None:
+        del self.assigned[model]
+        await self._assign()
+        await self._until(lambda: self._copy(model) is None)
+
+    async def torch_threads(self) -> int:
+        """How many threads torch has in an engine of this worker, as it tells them there."""
+        await self.load("threads", THREADS)
+        [task] = await self.send("threads", [picture_of(1000, 0)])
+        await self.all_came()
+        await self.unload("threads")
+        return int(str(self.came[task][1].text))
+
+    async def learned(self, models: Sequence[str], pictures: Sequence[bytes], largest: int) -> None:
+        """Keep the models busy until each has settled its best batch size, `largest` at most."""
+        # Enough for a full batch of any size to run right behind another: only such count.
+        enough = [pictures[number % len(pictures)] for number in range(3 * largest)]
         for model in models:
             before = self._settled()
             while self._settled() == before:
-                # Enough for a full batch of any size to run right behind another: only such count.
-                await self.send(model, [*pictures, *pictures, *pictures])
+                await self.send(model, enough)
                 await self.all_came()
 
     def batch_size(self, model: str) -> int | None:
         """What the worker has learned."""
-        copies = self.heard[-1].copies
-        return next((each.batch_size for each in copies if each.model == model), None)
+        copy = self._copy(model)
+        return copy.batch_size if copy else None
 
     async def send(self, model: str, pictures: Sequence[bytes]) -> list[str]:
         """Publish a task per picture, all at once; their ids."""
@@ -133,15 +153,31 @@ class Stage:
         kept = (self.data / "batch-sizes").glob("*.json")
         return sum(json.loads(each.read_bytes())["known"]["chosen"] is not None for each in kept)
 
+    async def _assign(self) -> None:
+        generation = Generation(incarnation="benchmark", counter=next(self.generations))
+        assignment = Assignment(worker=_WORKER, generation=generation, models=self.assigned)
+        key = self.names.worker_key(_POOL, _WORKER)
+        await self.link.publish(self.names.assignments, key, assignment.encode())
+
+    def _copy(self, model: str) -> Copy | None:
+        return next((each for each in self.heard[-1].copies if each.model == model), None)
+
     def _serves(self, model: str) -> bool:
-        copy = next((each for each in self.heard[-1].copies if each.model == model), None)
+        copy = self._copy(model)
         if copy and copy.reason:
             raise RuntimeError(f"{model} cannot be loaded: {copy.message}")
         return copy is not None and copy.consuming
 
-    async def _until(self, true: Any, seconds: float = 600) -> None:
-        async with asyncio.timeout(seconds):
+    async def there(self) -> None:
+        """Wait for the worker's first heartbeat."""
+        await self._until(lambda: bool(self.heard))
+
+    async def _until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(_LONGEST_SECONDS):
             while not true():
+                if self.worker.status() == psutil.STATUS_ZOMBIE:
+                    log = (self.data / "worker.log").read_text()[-2000:]
+                    raise RuntimeError(f"the worker ended; the end of its log:\n{log}")
                 self.news.clear()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self.news.wait(), 1)
@@ -183,7 +219,7 @@ async def connected(url: str) -> AsyncIterator[Link]:
 
 @asynccontextmanager
 async def staged(
-    url: str, folder: Path, threads: int, worker_url: str | None = None
+    url: str, folder: Path, threads: int, worker_url: str | None = None, device: str = "CPU"
 ) -> AsyncIterator[Stage]:
     """A worker without models. `worker_url`: the broker's address for the worker, if another."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -193,19 +229,22 @@ async def staged(
         await declare_exchanges(session, names)
         replies = names.results_queue(new_nonce())
         await declare_results_queue(session, names, replies)
-        process = _start_worker(worker_url or url, names, folder, threads)
+        process = _start_worker(worker_url or url, names, folder, threads, device)
         stage = Stage(link, session, names, psutil.Process(process.pid), folder, replies)
         queue = names.listen_queue(names.heartbeats, "bench", new_nonce())
         await session.listen(names.heartbeats, queue, "", stage.hear)
         await session.consume(replies, stage.take, prefetch=200)
         try:
+            await stage.there()
             yield stage
         finally:
             process.send_signal(signal.SIGTERM)
             await asyncio.to_thread(process.wait)
 
 
-def _start_worker(url: str, names: Names, folder: Path, threads: int) -> subprocess.Popen[bytes]:
+def _start_worker(
+    url: str, names: Names, folder: Path, threads: int, device: str
+) -> subprocess.Popen[bytes]:
     (folder / "custom_infer").mkdir(exist_ok=True)
     environment = {
         **os.environ, "RABBITMQ_URL": url, "CAPTIONFLEET_FLEET": names.fleet,
@@ -216,6 +255,6 @@ def _start_worker(url: str, names: Names, folder: Path, threads: int) -> subproc
     with (folder / "worker.log").open("wb") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "captionfleet_worker", "--pool", _POOL, "--worker", _WORKER,
-             "--device", "CPU"],
+             "--device", device],
             env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
         )  # fmt: skip

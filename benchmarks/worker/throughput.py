@@ -7,119 +7,93 @@ leave near ties to it. How often they differ is told, for int8 too.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
-from benchmarks.bench_throughput import OfflineLoop, write_pictures
+from benchmarks.bench_throughput import write_pictures
 from benchmarks.worker import in_process
-from benchmarks.worker.figures import faster, load, read
+from benchmarks.worker.figures import equal_threads, faster, read
 from benchmarks.worker.naive import NaiveWorker, naive_worker
+from benchmarks.worker.plain import OfflineLoop, best_batch
+from benchmarks.worker.rounds import Rounds, Way
 from benchmarks.worker.setting import Setting, spec_for
 from benchmarks.worker.stage import Stage, staged
 
 from captionfleet_worker.engine_process import EngineProcess
 
+_INT8 = frozenset({"int8"})
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """All of them, loaded."""
+
+    stage: Stage
+    naive: NaiveWorker
+    plain: OfflineLoop
+    engine: EngineProcess
+
+    def ways(self, setting: Setting, best: int) -> dict[str, Way]:
+        stage = self.stage
+        return {
+            "plain": lambda at: asyncio.to_thread(self.plain.run, at, best, setting.tokens),
+            "worker": lambda at: stage.saturated("measured", read(at)),
+            "naive": lambda at: self.naive.run(read(at)),
+            "fed": lambda at: in_process.saturated(
+                self.engine, read(at), stage.batch_size("measured") or 1
+            ),
+            "int8": lambda at: stage.saturated("int8", read(at)),
+        }
+
 
 async def measure(setting: Setting, broker: str) -> list[dict[str, object]]:
+    warm = write_pictures(setting.work / "warm", setting.pictures, 0, setting.shape.picture_size)
+    batches = setting.shape.batches
+    async with _sides(setting, broker) as sides:
+        best = await asyncio.to_thread(best_batch, sides.plain, warm, batches, setting.tokens)
+        await sides.stage.learned(["measured", "int8"], read(warm), batches[-1])
+        await sides.naive.run(read(warm)[:2])
+        rounds = Rounds(setting, sides.ways(setting, best), may_differ=_INT8)
+        await rounds.run()
+        about = {
+            "plain_batch": best, "learned_batch": sides.stage.batch_size("measured"),
+            "int8_batch": sides.stage.batch_size("int8"), "load": rounds.loads,
+        }  # fmt: skip
+    return [about | line for line in _lines(setting, rounds)]
+
+
+@asynccontextmanager
+async def _sides(setting: Setting, broker: str) -> AsyncIterator[_Sides]:
+    """Raises RuntimeError if torch has more threads on one side than on another."""
     async with AsyncExitStack() as stack:
         stage = await stack.enter_async_context(
             staged(broker, setting.work / "worker", setting.threads)
         )
         await stage.load("measured", spec_for(setting))
         await stage.load("int8", spec_for(setting, quantization="int8"))
-        naive = await stack.enter_async_context(
-            naive_worker(broker, setting.weights, setting.tokens)
-        )
+        naive = await stack.enter_async_context(naive_worker(broker, setting))
         plain = await asyncio.to_thread(OfflineLoop, setting.weights, setting.threads)
         stack.callback(plain.close)
+        equal_threads({
+            "worker": await stage.torch_threads(), "naive": naive.threads, "plain": plain.threads,
+            "fed": await in_process.torch_threads(setting.work, setting.threads),
+        })  # fmt: skip
         order = in_process.order_for(spec_for(setting), setting.work, setting.threads)
         engine = await EngineProcess.start(order, lambda *_: None)
         stack.push_async_callback(engine.stop)
-        return await _in_turn(setting, _Sides(stage, naive, plain, engine))
+        yield _Sides(stage, naive, plain, engine)
 
 
-Way = Callable[[], Awaitable[tuple[float, list[str]]]]
-
-
-class _Sides:
-    """All of them, warm."""
-
-    def __init__(
-        self, stage: Stage, naive: NaiveWorker, plain: OfflineLoop, engine: EngineProcess
-    ) -> None:
-        self.stage, self.naive, self.plain, self.engine = stage, naive, plain, engine
-        self.seconds: dict[str, list[float]] = {
-            name: [] for name in ("plain", "worker", "naive", "int8", "fed")
-        }
-        self.differing = Counter[str]()
-
-    async def round(self, folder: Path, setting: Setting, batch: int, *, backwards: bool) -> None:
-        """Each side once over the same pictures. Raises RuntimeError if they say other things."""
-        pictures = read(folder)
-        size = self.stage.batch_size("measured") or 1
-        ways: dict[str, Way] = {
-            "plain": lambda: asyncio.to_thread(self.plain.run, folder, batch, setting.tokens),
-            "worker": lambda: self.stage.saturated("measured", pictures),
-            "naive": lambda: self.naive.run(pictures),
-            "fed": lambda: in_process.saturated(self.engine, pictures, size),
-            "int8": lambda: self.stage.saturated("int8", pictures),
-        }
-        said: dict[str, list[str]] = {}
-        for side in reversed(ways) if backwards else ways:
-            seconds, said[side] = await ways[side]()
-            self.seconds[side].append(seconds)
-        for side in ("plain", "naive", "fed", "int8"):
-            self._compare(side, said["worker"], said[side], setting.most_differing)
-
-    def _compare(self, side: str, ours: list[str], others: list[str], most: int) -> None:
-        differing = sum(a != b for a, b in zip(ours, others, strict=True))
-        if side != "int8" and differing > most:
-            raise RuntimeError(f"{differing} captions of the worker and of {side} differ")
-        self.differing[side] += differing
-
-
-async def _in_turn(setting: Setting, sides: _Sides) -> list[dict[str, object]]:
-    warm = write_pictures(setting.work / "warm", setting.pictures, 0, setting.size)
-    best = await asyncio.to_thread(best_batch, sides.plain, warm, setting)
-    await sides.stage.learned(["measured", "int8"], read(warm))
-    await sides.naive.run(read(warm)[:2])
-    loads = []
-    for turn in range(1, setting.rounds + 1):
-        folder = write_pictures(
-            setting.work / f"round-{turn}", setting.pictures, turn, setting.size
-        )
-        # Machines give much at first and less later: nobody shall always come first.
-        await sides.round(folder, setting, best, backwards=turn % 2 == 0)
-        loads.append(load())
-    about = {
-        "model": setting.model, "pictures": setting.pictures, "threads": setting.threads,
-        "plain_batch": best, "learned_batch": sides.stage.batch_size("measured"), "load": loads,
-    }  # fmt: skip
-    return [about | line for line in _lines(setting, sides)]
-
-
-def best_batch(plain: OfflineLoop, pictures: Path, setting: Setting) -> int:
-    """With which the plain loop is fastest. The first run of all is not counted."""
-    plain.seconds(pictures, setting.sizes[-1], setting.tokens)
-    return min(setting.sizes, key=lambda size: plain.seconds(pictures, size, setting.tokens))
-
-
-def _lines(setting: Setting, sides: _Sides) -> list[dict[str, object]]:
-    seconds, target = sides.seconds, setting.targets
-    count = setting.pictures * setting.rounds
-
-    def differ(side: str) -> dict[str, object]:
-        return {"captions_that_differ": round(sides.differing[side] / count, 3)}
-
+def _lines(setting: Setting, rounds: Rounds) -> list[dict[str, object]]:
+    seconds, target, differ = rounds.seconds, setting.shape.targets.get, rounds.differ
     return [
-        faster("M1 worker / best plain loop", seconds["plain"], seconds["worker"], target["m1"])
+        faster("M1 worker / best plain loop", seconds["plain"], seconds["worker"], target("m1"))
         | differ("plain"),
-        faster("M3 worker / naive worker", seconds["naive"], seconds["worker"], target["m3"])
+        faster("M3 worker / naive worker", seconds["naive"], seconds["worker"], target("m3"))
         | differ("naive"),
         faster("M3 worker with int8 / naive worker", seconds["naive"], seconds["int8"],
-               target["m3_int8"]) | differ("int8"),
+               target("m3_int8")) | differ("int8"),
         faster("M5 through RabbitMQ / from a queue in process", seconds["fed"], seconds["worker"],
-               target["m5"]) | differ("fed"),
+               target("m5")) | differ("fed"),
     ]  # fmt: skip

@@ -78,5 +78,7 @@ async def _line(name: str, stage: Stage, counting: Relay, kilobytes: int) -> dic
     return {
         "metric": f"M6 bytes that reach the worker / bytes of pictures of {name}",
         "ratio": round((counting.to_worker - before[0]) / size, 4), "at_most": 1.01,
+        "model": "computes nothing", "pictures": len(pictures), "rounds": 1,
+        "batches": [SPEC["batching"]["maxBatchSize"]],
         "bytes_back_per_picture": round((counting.to_broker - before[1]) / len(pictures)),
     }  # fmt: skip
