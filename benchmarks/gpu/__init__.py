@@ -1,1 +1,1 @@
-"""What bench_gpu needs: checkpoints of real sizes, and the plain loop over any of them."""
+"""What bench_gpu needs: checkpoints of real sizes, and what is measured with them."""
