@@ -34,7 +34,7 @@ class WeightSizes:
 def weight_sizes(folder: Path) -> WeightSizes | None:
     """Of the weights in a folder; None if there are none. Pickles are taken as they are stored."""
     try:
-        found = (list(folder.glob(pattern)) for pattern in _PATTERNS)
+        found = ([f for f in folder.glob(each) if f.is_file()] for each in _PATTERNS)
         sizes = [_sizes_of(file) for file in next(filter(None, found), [])]
     except OSError:
         return None
@@ -45,22 +45,29 @@ def _sizes_of(file: Path) -> WeightSizes:
     stored = file.stat().st_size
     try:
         tensors = _tensors(file)
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error):
-        return WeightSizes(stored, 0, stored)  # loading tells what is wrong with it
-    numbers = sum(size // _NUMBERS[kind] for kind, size in tensors if kind in _NUMBERS)
-    return WeightSizes(stored, numbers, sum(s for kind, s in tensors if kind not in _NUMBERS))
+        numbers = sum(size // _NUMBERS[kind] for kind, size in tensors if kind in _NUMBERS)
+        kept = sum(size for kind, size in tensors if kind not in _NUMBERS)
+    except OSError:
+        raise
+    except Exception:  # there is no end to what can be wrong, and loading tells what it is
+        return WeightSizes(stored, 0, stored)
+    return WeightSizes(stored, numbers, kept)
 
 
 def _tensors(file: Path) -> list[tuple[str, int]]:
-    """Format and bytes of each, by the header of a safetensors file. Raises many things for one
-    that is none."""
+    """Format and bytes of each, by the header of a safetensors file. Raises anything for one that
+    is none."""
     if file.suffix != ".safetensors":
         raise ValueError("a pickle")
     with file.open("rb") as stream:
         (length,) = struct.unpack("<Q", stream.read(8))
         header = json.loads(stream.read(min(length, _LONGEST_HEADER)))
     told = [each for name, each in header.items() if name != "__metadata__"]
-    return [(each["dtype"], each["data_offsets"][1] - each["data_offsets"][0]) for each in told]
+    return [(each["dtype"], _length(*each["data_offsets"])) for each in told]
+
+
+def _length(begin: int, end: int) -> int:
+    return int(end - begin)  # JSON has numbers that are none: NaN and Infinity
 
 
 def _sum(sizes: list[WeightSizes]) -> WeightSizes:
