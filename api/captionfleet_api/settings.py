@@ -159,5 +159,6 @@ def _driver_name(url: str) -> str:
         made = make_url(url)
     except ArgumentError:
         return ""
-    # SQLite in memory would be another database for each connection.
-    return made.drivername if made.database or not made.drivername.startswith("sqlite") else ""
+    # SQLite: a file and nothing more. In memory each connection would have a database of its own.
+    plain = made.database not in (None, "", ":memory:") and not made.query
+    return made.drivername if plain or not made.drivername.startswith("sqlite") else ""

@@ -203,7 +203,17 @@ def test_addresses_are_taken_as_people_write_them(written: str) -> None:
     assert "p%40ss" not in repr(settings)
 
 
-@pytest.mark.parametrize("wrong", ["mysql://u:secret@h/db", "h/db", "postgresql+psycopg2://h/db"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "mysql://u:secret@h/db",
+        "h/db",
+        "postgresql+psycopg2://h/db",
+        "sqlite+aiosqlite://",
+        "sqlite+aiosqlite:///:memory:",
+        "sqlite+aiosqlite:////data/x.db?mode=ro",
+    ],
+)
 def test_an_address_of_something_else_is_refused_without_repeating_it(wrong: str) -> None:
     with pytest.raises(ValidationError, match="not an address of PostgreSQL") as told:
         ApiSettings(database_url=wrong)

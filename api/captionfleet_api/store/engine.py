@@ -1,4 +1,4 @@
-"""Opens the database. What only SQLite or only PostgreSQL needs is here; all else is portable.
+"""Opens the database. What only SQLite (with sqlite.py) or only PostgreSQL needs is here.
 
 On both a reader sees one moment and there is one writer at a time: changes are numbered in the
 order of their commits, so that writers would wait for each other anyway, and deadlock.
