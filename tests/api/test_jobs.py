@@ -222,6 +222,27 @@ async def test_another_request_under_a_used_key_is_refused(doors: Doors) -> None
     assert (other.status_code, other.json()["field"]) == (422, "Idempotency-Key")
 
 
+@pytest.mark.parametrize("changed", ["name: short", "name: alpha"])
+async def test_a_repeat_finds_its_job_after_its_preset_or_model_was_renamed(
+    doors: Doors, changed: str
+) -> None:
+    body = {
+        "images": await doors.upload("red"),
+        "models": ["alpha"],
+        "prompts": [{"name": "short"}],
+    }
+    key = {"idempotency-key": "once"}
+    first = await doors.client.post("/api/v1/jobs", json=body, headers=key)
+    manifests = doors.parts.settings.catalog / "models.yaml"
+    manifests.write_text(manifests.read_text().replace(changed, "name: renamed"))
+    doors.parts.catalog.refresh()  # type: ignore[attr-defined]
+
+    repeat = await doors.client.post("/api/v1/jobs", json=body, headers=key)
+    assert (repeat.status_code, repeat.json()["id"]) == (202, first.json()["id"])
+    fresh = await doors.client.post("/api/v1/jobs", json=body)
+    assert fresh.status_code == (404 if "alpha" in changed else 422)
+
+
 async def test_too_large_jobs_and_too_much_work_are_refused(tmp_path: Path) -> None:
     async with open_doors(tmp_path, job_tasks=3, open_tasks=3) as doors:
         images = await doors.upload("red", "blue")

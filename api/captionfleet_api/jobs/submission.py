@@ -66,12 +66,15 @@ class Submission:
 
     async def submit(self, order: Order) -> str:
         """Make the job; its id. Raises Refusal."""
+        digest = order.digest() if order.key else None
+        # Before models, presets and pictures are looked up, which may have changed since.
+        if known := await self._made_before(order.key, digest):
+            return known
         specs = self._specs(order.columns.all_models())
         options = canonical_options(order.columns.options)
         columns = draft_columns(prompts_of(specs, order.columns.all_prompts()), options)
         pictures = draft_pictures(order.images)
         self._check_size(len(pictures) * len(columns))
-        digest = order.digest() if order.key else None
         images = await self._images(pictures)  # before the others have to wait for the write lock
         try:
             async with self.database.write() as session:
@@ -85,9 +88,8 @@ class Submission:
                 await self._insert_tasks(session, job, stored, columns, specs)
         except IntegrityError:
             # The same order may have come first, or a picture was deleted just now.
-            async with self.database.read() as session:
-                if known := await _job_under(session, order.key, digest):
-                    return known
+            if known := await self._made_before(order.key, digest):
+                return known
             await self._images(pictures)
             raise
         fault_point("job: after commit, before answer")
@@ -114,6 +116,10 @@ class Submission:
             await self._check_backlog(session)
             await self._insert_tasks(session, job, pictures, columns, specs)
         self.changes.tell([job_id], specs)
+
+    async def _made_before(self, key: str | None, digest: str | None) -> str | None:
+        async with self.database.read() as session:
+            return await _job_under(session, key, digest)
 
     def _specs(self, models: Iterable[str]) -> dict[str, ModelSpec]:
         if not self.catalog.complete():
