@@ -1,7 +1,10 @@
 """What a copy has learned about its batches outlives it."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from captionfleet_worker.batch_size import Known
 from captionfleet_worker.learning import KeptSizes, Learning, about
@@ -26,11 +29,33 @@ def test_a_copy_goes_on_where_another_ended(tmp_path: Path) -> None:
     assert Learning(8, kept, about("revision-1", "NVIDIA L4", 8)).chosen is None
 
 
-def test_memory_that_was_short_is_remembered(tmp_path: Path) -> None:
+def test_memory_of_a_gpu_that_was_short_is_remembered(tmp_path: Path) -> None:
     kept = KeptSizes(tmp_path / "sizes")
     grown(Learning(8, kept, ABOUT), {}).limit({}, 4)
     again = Learning(8, kept, ABOUT)
     assert (again.allowed, again.size({}), again.prefetch) == (4, 4, 8)
+
+
+def test_memory_that_was_short_for_a_moment_on_a_cpu_is_forgotten_with_the_copy(
+    tmp_path: Path,
+) -> None:
+    kept = KeptSizes(tmp_path / "sizes")
+    grown(Learning(8, kept, ABOUT), {})
+    learning = Learning(8, kept, ABOUT, own_memory=False)
+    learning.limit({}, 4)
+    assert (learning.allowed, learning.size({}), learning.prefetch) == (4, 4, 8)
+    assert Learning(8, kept, ABOUT).size({}) == 8
+
+
+@pytest.mark.parametrize("short", [lambda it: it.limit({}, 2), lambda it: it.doubt(4)])
+def test_a_size_that_was_found_best_while_memory_was_short_is_not_kept(
+    short: Callable[[Learning], None], tmp_path: Path
+) -> None:
+    kept = KeptSizes(tmp_path / "sizes")
+    learning = Learning(8, kept, ABOUT, own_memory=False)
+    short(learning)
+    assert grown(learning, {}).chosen == 2
+    assert Learning(8, kept, ABOUT).chosen is None
 
 
 def test_memory_that_was_short_for_one_job_is_forgotten_with_the_copy(tmp_path: Path) -> None:

@@ -36,7 +36,8 @@ _FILE = TypeAdapter(_Kept)
 @dataclass(frozen=True)
 class KeptSizes:
     """A folder with a file per thing that was learned about. Workers may share it: files are
-    replaced as a whole, and what one learns of another model or machine is in another file."""
+    replaced as a whole, each for one about(). Machines that it does not tell apart, those whose
+    processors have the same name, share one: the last to write is heard."""
 
     folder: Path
 
@@ -73,10 +74,16 @@ class KeptSizes:
 
 
 class Learning:
-    """Of one copy. `most`: what its manifest allows; `about`: the model and the machine."""
+    """Of one copy. `most`: what its manifest allows; `about`: the model and the machine.
 
-    def __init__(self, most: int, kept: KeptSizes, about: str) -> None:
+    `own_memory`: the device has memory of its own, so a batch that did not fit will not fit in
+    the next life either. On a CPU it did not fit into what others left at that moment.
+    """
+
+    def __init__(self, most: int, kept: KeptSizes, about: str, *, own_memory: bool = True) -> None:
+        self._stated = most
         self._most = most
+        self._own_memory = own_memory
         self._kept = kept
         self._about = about
         self._known = {_DEFAULTS: kept.read(about)}
@@ -107,19 +114,22 @@ class Learning:
         if len(self._known) > _MOST_OPTIONS:
             self._known = {_DEFAULTS: self._known[_DEFAULTS]}
         self._known[key] = after
-        if key == _DEFAULTS and after.chosen != before.chosen:
+        # With less memory than there may be tomorrow another size is the best.
+        whole = self._most == self._stated
+        if key == _DEFAULTS and whole and after.chosen != before.chosen:
             self._kept.write(self._about, after)
 
     def limit(self, options: Mapping[str, Any], safe: int) -> None:
         """The engine found, with these options, that memory allows no more than `safe` pictures.
 
         That holds for all options, as the engine heeds it for all. It is kept for the next life
-        only if it was found with the model's own: 16 beams of one job say nothing about others.
+        only if it will be true there, and was found with the model's own options: 16 beams of one
+        job say nothing about others.
         """
         if safe >= self.allowed:
             return
         log.warning("batches are smaller for want of memory", about=self._about, size=safe)
-        if _key(options) == _DEFAULTS:
+        if self._own_memory and _key(options) == _DEFAULTS:
             shorter = shortened(self._known[_DEFAULTS], self._most, safe)
             self._known[_DEFAULTS] = shorter
             self._kept.write(self._about, shorter)

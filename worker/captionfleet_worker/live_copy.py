@@ -105,7 +105,8 @@ class Workplace:
     def learning(self, loaded: Loaded) -> Learning:
         """What is known already of a copy's batches."""
         key = about(loaded.revision, self.device_name or self.device, self.threads)
-        return Learning(loaded.max_batch_size, self.kept_sizes, key)
+        most, gpu = loaded.max_batch_size, self.device != "cpu"
+        return Learning(most, self.kept_sizes, key, own_memory=gpu)
 
 
 class LiveCopy:
