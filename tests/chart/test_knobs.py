@@ -99,6 +99,16 @@ def test_images_come_from_where_they_are_said_to(
     assert tuple(pod["spec"]["containers"][0]["image"] for pod in pods) == images
 
 
+@pytest.mark.parametrize(("given", "told"), [("json", "json"), (None, "text")])
+def test_a_release_from_before_the_log_format_goes_on_as_text(
+    given: str | None, told: str, helm: Helm
+) -> None:
+    rendered = helm.template({"logFormat": given})  # None leaves it out, as --reuse-values does
+    for program in ("api", "operator", "uninstall"):
+        env = rendered.env(f"captionfleet-{program}")
+        assert env["CAPTIONFLEET_LOG_FORMAT"]["value"] == told
+
+
 def test_hooks_use_the_operators_image(helm: Helm) -> None:
     rendered = helm.template({"operator": {"image": {"repository": "mine", "pullPolicy": "Never"}}})
     for pod in ("captionfleet-operator", "captionfleet-uninstall", "captionfleet-test"):

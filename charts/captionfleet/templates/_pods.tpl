@@ -95,7 +95,10 @@ volumeMounts:
   - {name: tmp, mountPath: /tmp}
 {{- end -}}
 
-{{/* What every program is told: dict root, logLevel, optional (it also runs without the Secret). */}}
+{{/*
+What every program is told: dict root, logLevel, optional (it also runs without the Secret).
+No logFormat: `helm upgrade --reuse-values` of a release made before there was one.
+*/}}
 {{- define "captionfleet.commonEnv" -}}
 - name: CAPTIONFLEET_NAMESPACE
   valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
@@ -104,7 +107,7 @@ volumeMounts:
 - name: CAPTIONFLEET_LOG_LEVEL
   value: {{ .logLevel }}
 - name: CAPTIONFLEET_LOG_FORMAT
-  value: {{ .root.Values.logFormat }}
+  value: {{ default "text" .root.Values.logFormat }}
 - name: RABBITMQ_URL
   valueFrom:
     secretKeyRef: {{- include "captionfleet.secretKeyRef" (include "captionfleet.brokerSecret" .root) | nindent 6 }}
