@@ -20,6 +20,7 @@ def configure_logging(program: str, level: str = "info", form: str = "text") -> 
 
     In JSON a traceback is part of its line, as `exception`, and what libraries log is JSON too.
     """
+    form = form.lower()
     structlog.configure(
         processors=[*_SHARED, _renderer(form)],
         wrapper_class=structlog.make_filtering_bound_logger(

@@ -44,7 +44,7 @@ class FleetSettings(BaseSettings):
     )
     log_format: str = Field(
         "text",
-        pattern="^(text|json)$",
+        pattern="^(?i:text|json)$",
         description="text, a line per event for people, or json, an object per line for programs: "
         "a traceback is then part of its line. Engines' logs are what their code prints.",
     )

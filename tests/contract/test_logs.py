@@ -5,6 +5,10 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
+from captionfleet.settings import FleetSettings
+
 # A program that logs an event and an error of its own, and has a library that logs one.
 PROGRAM = """
 import logging, sys, structlog
@@ -30,8 +34,9 @@ def lines_of(form: str) -> list[str]:
     return ran.stderr.splitlines()
 
 
-def test_json_is_an_object_per_line_tracebacks_and_libraries_too() -> None:
-    told: list[dict[str, Any]] = [json.loads(line) for line in lines_of("json")]
+@pytest.mark.parametrize("form", ["json", "JSON"])
+def test_json_is_an_object_per_line_tracebacks_and_libraries_too(form: str) -> None:
+    told: list[dict[str, Any]] = [json.loads(line) for line in lines_of(form)]
     assert [each["event"] for each in told] == ["task failed", "not kept", "trouble here"]
     first, own, foreign = told
     assert {
@@ -50,3 +55,8 @@ def test_text_begins_each_event_with_its_time_and_level() -> None:
     lines = lines_of("text")
     assert "[info     ] task failed" in lines[0]
     assert "model=m" in lines[0] and "program=worker" in lines[0] and "task=t" in lines[0]
+
+
+def test_level_and_format_are_taken_in_any_case() -> None:
+    settings = FleetSettings(_env_file=None, log_level="INFO", log_format="JSON")
+    assert (settings.log_level, settings.log_format) == ("INFO", "JSON")
