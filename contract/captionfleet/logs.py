@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from types import TracebackType
 
 import structlog
 from structlog.stdlib import ProcessorFormatter
@@ -18,7 +19,8 @@ _SHARED: list[Processor] = [
 def configure_logging(program: str, level: str = "info", form: str = "text") -> None:
     """Send structlog events to stderr, as `time level event key=value` or as one JSON object each.
 
-    In JSON a traceback is part of its line, as `exception`, and what libraries log is JSON too.
+    In JSON a traceback is part of its line, as `exception`, and JSON is also what libraries log,
+    what Python warns of and the exception that ends the program.
     """
     form = form.lower()
     structlog.configure(
@@ -30,6 +32,8 @@ def configure_logging(program: str, level: str = "info", form: str = "text") -> 
     )
     if form == "json":
         _take_over_libraries()
+        logging.captureWarnings(True)
+        sys.excepthook = _log_uncaught
     # The broker client logs every lost connection with a traceback; Link says it in one line.
     for noisy in ("aiormq", "aio_pika"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
@@ -51,3 +55,7 @@ def _take_over_libraries() -> None:
         )
     )
     logging.basicConfig(handlers=[handler])
+
+
+def _log_uncaught(_: type[BaseException], error: BaseException, __: TracebackType | None) -> None:
+    structlog.get_logger().critical("ended by an exception", exc_info=error)
