@@ -80,7 +80,7 @@ def place(
     return Workplace(
         worker="w1", names=names, link=link, meters=Meters(), device="cpu", threads=1,
         custom_infer=tmp_path, cache=None, rooms=tmp_path / "rooms", logs=tmp_path,
-        start_engine=workshop.start, expect=workshop.expect, loads=Slots(),
+        start_engine=workshop.start, expect=workshop.expect, loads=Slots(), restarts=Slots(),
         changed=lambda: None, supply=workshop.supply, cancelled=Cancelled(),
         kept_sizes=kept_sizes, free_bytes=_not_measured, device_name=processor(),
     )  # fmt: skip

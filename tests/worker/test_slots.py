@@ -19,6 +19,7 @@ from captionfleet_worker.settings import WorkerSettings
 from captionfleet_worker.slots import Slots
 
 WAITS = "waits until another model has loaded here (hosting.maxConcurrentLoads is {})"
+WAITS_AGAIN = "waits until another model has started again here (hosting.maxConcurrentLoads is {})"
 
 
 def on_hub(name: str) -> ModelAssignment:
@@ -109,49 +110,89 @@ async def test_models_are_fetched_one_after_the_other(
     await eventually(lambda: operator.state("b") == CopyState.READY)
 
 
-async def test_engines_that_died_together_start_again_in_turn_and_before_new_ones(
+async def test_engines_that_died_together_start_again_in_turn(
     place: Workplace, workshop: Workshop
 ) -> None:
-    served = [LiveCopy(name, wanted(), None, place) for name in "ab"]
+    served = [LiveCopy(name, wanted(), None, place) for name in "abc"]
     await eventually(lambda: all(each.state == CopyState.READY for each in served))
     workshop.may_load.clear()
-    new = [LiveCopy(name, wanted(), None, place) for name in "cd"]
-    await eventually(lambda: new[1].view().message == WAITS.format(1))
     for engine in workshop.engines:
         engine.alive = False
     restarts = asyncio.gather(*(each.restart() for each in served))
-    await eventually(lambda: all(each.view().message == WAITS.format(1) for each in served))
-    assert [order.model for order in workshop.orders] == ["a", "b", "c"]
+    messages = ["loading the stand-in", WAITS_AGAIN.format(1), WAITS_AGAIN.format(1)]
+    await eventually(lambda: [each.view().message for each in served] == messages)
+    assert len(workshop.orders) == 4
     workshop.may_load.set()
     await restarts
-    await eventually(lambda: new[1].state == CopyState.READY)
-    assert {order.model for order in workshop.orders[3:5]} == {"a", "b"}
-    for each in served + new:
+    assert [order.model for order in workshop.orders[3:]] == ["a", "b", "c"]
+    for each in served:
         await each.unload()
 
 
-async def taken(slots: Slots, until: asyncio.Event) -> None:
+async def test_a_model_that_served_starts_again_beside_the_first_load_of_another(
+    place: Workplace, workshop: Workshop
+) -> None:
+    served = LiveCopy("served", wanted(), None, place)
+    await eventually(lambda: served.state == CopyState.READY)
+    workshop.may_load.clear()
+    new = [LiveCopy(name, wanted(), None, place) for name in ("new", "newer")]
+    await eventually(lambda: new[1].view().message == WAITS.format(1))
+    workshop.engines[0].alive = False
+    restart = asyncio.create_task(served.restart())
+    await eventually(lambda: loading(workshop) == ["new", "served", "served"])
+    workshop.may_load.set()
+    await restart
+    for each in [served, *new]:
+        await each.unload()
+
+
+async def taken(slots: Slots, until: asyncio.Event, begun: list[str], name: str) -> None:
     async with slots.one(lambda: None):
+        begun.append(name)
         await until.wait()
 
 
 async def test_who_is_cancelled_at_the_moment_of_its_turn_passes_it_on() -> None:
-    slots, until, never = Slots(), asyncio.Event(), asyncio.Event()
-    first = asyncio.create_task(taken(slots, until))
-    second = asyncio.create_task(taken(slots, never))
-    third = asyncio.create_task(taken(slots, until))
-    await asyncio.sleep(0)
-    first.cancel()
-    await asyncio.gather(first, return_exceptions=True)
-    second.cancel()  # its turn has come, and it has not heard so
+    slots, until, begun = Slots(), asyncio.Event(), list[str]()
+    tasks = [
+        asyncio.create_task(taken(slots, until, begun, name))
+        for name in ("first", "second", "third", "fourth")
+    ]
+    await eventually(lambda: begun == ["first"])
+    slots.allow(2)
+    tasks[1].cancel()  # its turn has come, and it has not heard so
+    await eventually(lambda: tasks[1].done() and begun == ["first", "third"])
     until.set()
-    await asyncio.wait_for(third, 5)
+    await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+    assert begun == ["first", "third", "fourth"]
 
 
 async def test_who_is_cancelled_while_it_waits_takes_no_turn() -> None:
-    slots, until = Slots(), asyncio.Event()
-    first, second, third = (asyncio.create_task(taken(slots, until)) for _ in range(3))
-    await asyncio.sleep(0)
+    slots, until, begun = Slots(), asyncio.Event(), list[str]()
+    first, second, third = (
+        asyncio.create_task(taken(slots, until, begun, name))
+        for name in ("first", "second", "third")
+    )
+    await eventually(lambda: begun == ["first"])
     second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+    await asyncio.sleep(0)  # a turn that was given now would begin
+    assert begun == ["first"]
     until.set()
     await asyncio.wait_for(asyncio.gather(first, third), 5)
+
+
+def nobody_hears() -> None:
+    raise ValueError("nobody hears it")
+
+
+async def test_who_cannot_tell_that_it_waits_takes_no_turn() -> None:
+    slots, until, begun = Slots(), asyncio.Event(), list[str]()
+    first = asyncio.create_task(taken(slots, until, begun, "first"))
+    await eventually(lambda: begun)
+    with pytest.raises(ValueError, match="nobody hears"):
+        async with slots.one(nobody_hears):
+            raise AssertionError("it has no turn")
+    until.set()
+    await first
+    await asyncio.wait_for(taken(slots, until, begun, "third"), 5)

@@ -322,8 +322,9 @@ class Agent:
             device=self._device.torch_name, threads=settings.threads or cores(read_cgroup()),
             custom_infer=self._custom_infer.resolve(), cache=settings.cache,
             rooms=settings.engine_rooms.resolve(), logs=settings.logs_folder.resolve(),
-            start_engine=start_engine, expect=expect, loads=Slots(), changed=self._change,
-            free_bytes=self._machine.free_bytes, device_name=self._device.name or processor(),
+            start_engine=start_engine, expect=expect, loads=Slots(), restarts=Slots(),
+            changed=self._change, free_bytes=self._machine.free_bytes,
+            device_name=self._device.name or processor(),
             kept_sizes=KeptSizes(self._downloads.notes / "batch-sizes"), offline=settings.offline,
             supply=self._downloads.supply, cancelled=self._cancelled,
         )  # fmt: skip

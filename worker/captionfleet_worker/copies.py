@@ -31,8 +31,9 @@ class Copies:
         most_loads: int,
     ) -> None:
         """Begin what brings the copies closer to `wanted`, the models that shall be loaded. At most
-        `most_loads` of them load at the same time."""
-        self._place.loads.allow(most_loads)
+        `most_loads` of them load at the same time, and as many start again."""
+        for slots in (self._place.loads, self._place.restarts):
+            slots.allow(most_loads)
         made_of = {
             model: WantedCopy(each.fingerprint, code_of(each), each.change)
             for model, each in wanted.items()

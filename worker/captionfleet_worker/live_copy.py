@@ -90,6 +90,8 @@ class Workplace:
     expect: Expect
     loads: Slots
     """How many engines may be loading at the same time."""
+    restarts: Slots
+    """As many again may start again: pictures wait for them, and a first load may take hours."""
     changed: Callable[[], None]
     """Called when what heartbeats say, or what is to be done, has changed."""
     supply: Supply
@@ -364,9 +366,12 @@ class LiveCopy:
         order = self._order or self._make_order()
         await self._place.expect(order)
         self._order = await self._place.supply(order, self._tell_download)
-        # Pictures wait for who has served; for what was never ready, perhaps none do.
-        async with self._place.loads.one(self._tell_wait, ahead=self._consumer is not None):
+        async with self._slots.one(self._tell_wait):
             await self._start_engine()
+
+    @property
+    def _slots(self) -> Slots:
+        return self._place.restarts if self._consumer else self._place.loads
 
     async def _start_engine(self) -> None:
         assert self._order
@@ -411,10 +416,9 @@ class LiveCopy:
             self._set(state, sentence)
 
     def _tell_wait(self) -> None:
-        most = self._place.loads.most
-        self._tell_progress(
-            f"waits until another model has loaded here (hosting.maxConcurrentLoads is {most})"
-        )
+        other = "started again" if self._consumer else "loaded"
+        limit = f"(hosting.maxConcurrentLoads is {self._slots.most})"
+        self._tell_progress(f"waits until another model has {other} here {limit}")
 
     def _tell_download(self, sentence: str, download: Download | None) -> None:
         self._download = download

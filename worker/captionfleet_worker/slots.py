@@ -20,19 +20,19 @@ class Slots:
         self._give()
 
     @asynccontextmanager
-    async def one(self, waits: Callable[[], None], *, ahead: bool = False) -> AsyncIterator[None]:
-        """Calls `waits` if the turn has yet to come. `ahead`: before all that wait already."""
+    async def one(self, waits: Callable[[], None]) -> AsyncIterator[None]:
+        """Calls `waits` if the turn has yet to come."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.insert(0 if ahead else len(self._waiting), turn)
+        self._waiting.append(turn)
         self._give()
-        if not turn.done():
-            waits()
         try:
+            if not turn.done():
+                waits()
             await turn
             yield
         finally:
-            # Cancelled while it waits, a turn was given only if that came first.
-            if turn.done() and not turn.cancelled():
+            # Who leaves before its turn has none to give back.
+            if not turn.cancel() and not turn.cancelled():
                 self._taken -= 1
             self._give()
 
