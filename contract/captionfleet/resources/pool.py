@@ -46,7 +46,7 @@ class Hosting(Resource):
     memory_headroom_percent: Annotated[int, Field(ge=0, le=90)] = 15
     """Percent of a worker's memory that is never planned."""
     max_concurrent_loads: Annotated[int, Field(ge=1, le=64)] = 1
-    """Most models one worker loads at a time. Engines that died are counted apart, downloads not."""
+    """Most models one worker loads at a time. Engines that died count apart, downloads do not."""
 
 
 class AutoscalingMode(StrEnum):
