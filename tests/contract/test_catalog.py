@@ -94,7 +94,7 @@ def test_bases_and_classes_in_folders_below_are_not_offered(tmp_path: Path) -> N
     assert model.spec.custom.entrypoint == "mine:Mine"
 
 
-@pytest.mark.parametrize("name", ["owner__git-base.py", "größe.py"])
+@pytest.mark.parametrize("name", ["owner__git-base.py", "größe.py", "2cats.py"])
 def test_a_file_that_no_manifest_can_name_is_told_and_the_rest_is_offered(
     name: str, tmp_path: Path
 ) -> None:
@@ -104,7 +104,14 @@ def test_a_file_that_no_manifest_can_name_is_told_and_the_rest_is_offered(
     found = catalog(tmp_path)
     assert list(found.models()) == ["mine"]
     (problem,) = found.problems()
-    assert name in problem and "such as my_model.py" in problem
+    assert name in problem and "not beginning with a digit, such as my_model.py" in problem
+
+
+def test_a_file_and_a_class_may_be_named_in_capitals(tmp_path: Path) -> None:
+    (tmp_path / "custom_infer").mkdir()
+    (tmp_path / "custom_infer" / "Mood.py").write_text(CODE)
+    found = catalog(tmp_path)
+    assert (list(found.models()), found.problems()) == (["mood"], [])
 
 
 def mine(**kwargs: str) -> ModelManifest:

@@ -54,8 +54,8 @@ def offered_models(folder: Path, problems: list[str]) -> Iterator[tuple[ModelMan
         name = _resource_name(each.module if alone else f"{each.module}-{each.name}")
         if not name or not each.module.isidentifier() or not each.entrypoint.isascii():
             problems.append(
-                f"{each.file}: no manifest can name {each.entrypoint}: call the file and its class "
-                "by a to z, 0 to 9 and _ alone, such as my_model.py"
+                f"{each.file}: no manifest can name {each.entrypoint}: name file and class by "
+                "a to z, A to Z, 0 to 9 and _, not beginning with a digit, such as my_model.py"
             )
             continue
         spec = ModelSpec(custom=Custom(entrypoint=each.entrypoint))
