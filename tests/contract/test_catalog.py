@@ -138,8 +138,11 @@ async def test_a_manifest_that_was_saved_this_moment_wins_over_the_offer_too(
     found = catalog(tmp_path)
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine(style="terse").as_manifest()))
     await found.put(mine(style="terse"))
-    with pytest.raises(Conflict, match=r"mine\.yaml"):
-        await found.put(mine(style="wordy"))
+    labeled = Metadata(name="mine", labels={"team": "birds"})
+    relabeled = mine(style="terse").model_copy(update={"metadata": labeled})
+    for other in (mine(style="wordy"), relabeled):
+        with pytest.raises(Conflict, match=r"mine\.yaml"):
+            await found.put(other)
     assert not (tmp_path / "managed").exists()
 
 

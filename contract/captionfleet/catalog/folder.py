@@ -150,7 +150,7 @@ class FolderCatalog:
             there = self._seen.found.get((manifest.kind, manifest.name))
         manifest = parse_manifest(manifest.as_manifest(), there.manifest if there else None)
         if there and there.file != own and not there.offered:
-            if there.manifest.spec == manifest.spec:
+            if as_written(there.manifest) == as_written(manifest):
                 return there.manifest
             raise Conflict(
                 f"{manifest.kind} {manifest.name} is defined in {there.file}: change that file"
