@@ -191,7 +191,43 @@ def test_short_memory_is_recognized_however_it_is_told() -> None:
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(type("OutOfMemoryError", (RuntimeError,), {})("CUDA"))
     assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"))
+    assert is_out_of_memory(RuntimeError("can't start new thread"))
+    assert is_out_of_memory(RuntimeError("std::bad_alloc"))
+    assert is_out_of_memory(RuntimeError("could not create a primitive"))
+    assert not is_out_of_memory(RuntimeError("could not create a primitive descriptor for a conv"))
     assert not is_out_of_memory(RuntimeError("shapes differ"))
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_a_picture_alone_is_tried_again_where_memory_may_be_found(found: bool) -> None:
+    room: list[int] = []
+
+    def check(colors: list[int]) -> None:
+        if not (room and found):
+            raise MemoryError
+
+    recorded = Recorded(check)
+    answering = Answering(recorded, Generation(), 8, 1, lambda: room.append(1))
+    [answer] = answering.answer(shots(7), {})
+    assert (answer.text, answer.error_code) == (("7", None) if found else (None, "out_of_memory"))
+    assert (recorded.batches, len(room)) == ([1, 1], 1)
+
+
+def test_memory_that_is_short_while_pictures_are_decoded_is_not_their_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    room: list[int] = []
+
+    def convert(image: Image.Image, mode: str) -> Image.Image:
+        if not room:
+            raise MemoryError
+        return whole(image, mode)
+
+    whole = Image.Image.convert
+    monkeypatch.setattr(Image.Image, "convert", convert)
+    answering = Answering(Recorded(), Generation(), 8, 1, lambda: room.append(1))
+    [answer] = answering.answer(shots(7), {})
+    assert (answer.text, answer.error_code) == ("7", None)
 
 
 def test_a_failed_smoke_test_names_the_tag_that_may_be_its_reason() -> None:

@@ -1,11 +1,14 @@
 """How much memory an engine may take, and what becomes of one that wants more."""
 
+import re
+import resource
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 from tests.conftest import eventually
-from tests.worker.engines import engine_of, order_for, plain, shapes_spec
+from tests.worker.engines import custom_spec, engine_of, order_for, plain, shapes_spec
 from tests.worker.processes import worker_process
 from tests.worker.small_machines import small_machine
 from tests.worker.stand_ins import Api, Operator, wanted
@@ -42,6 +45,15 @@ class Hoard(CustomModel):
             Path(__file__).with_name("steps").write_text(str(len(kept)))
         return "calm"
 """
+CALM = """
+from captionfleet import CustomModel
+
+
+class Own(CustomModel):
+    def load(self): pass
+
+    def infer(self, image): return "calm"
+"""
 GREEDY = """
 import os, signal, time
 from pathlib import Path
@@ -69,7 +81,7 @@ MB, GB = 10**6, 10**9
     [
         (None, 8 * GB, 8 * GB, "what others leave of the worker's 10.0 GB"),
         (None, GB, GB, "what others leave"),
-        (None, 0, 500 * MB + 2**25, "what others leave"),
+        (None, 0, 500 * MB + 2**25 + 2**26, "what others leave"),
         ("1G", 8 * GB, GB + 2**31, "spec.requirements.memory and 2.1 GB beside it"),
         ("1G", 2 * GB, 2 * GB, "what others leave"),
     ],
@@ -78,12 +90,17 @@ def test_an_engine_may_take_what_others_leave_or_what_is_stated(
     stated: str | None, free: int, size: int, why: str
 ) -> None:
     """It has mapped 0.5 GB already, and as much is kept for others."""
-    limit = allowed(Requirements(memory=stated), Memory(10 * GB, free, 500 * MB))
+    limit = allowed(Requirements(memory=stated), Memory(10 * GB, free, 500 * MB), threads=4)
     assert limit.size == size and why in str(limit)
 
 
+def test_an_engine_that_takes_more_than_is_stated_may_start_its_threads_all_the_same() -> None:
+    limit = allowed(Requirements(memory="1G"), Memory(20 * GB, 9 * GB, 6 * GB), threads=4)
+    assert limit.size == 6 * GB + 2**25 + 4 * 2**24
+
+
 def test_a_large_machine_keeps_no_more_than_it_needs() -> None:
-    limit = allowed(Requirements(), Memory(1000 * GB, 900 * GB, 0))
+    limit = allowed(Requirements(), Memory(1000 * GB, 900 * GB, 0), threads=4)
     assert limit.size == 900 * GB - 2**30
 
 
@@ -128,6 +145,25 @@ async def test_a_size_of_batches_that_the_kernel_kills_is_not_offered_again(
     sizes = [int(size) for size in (worker.code / "sizes").read_text().split()]
     assert len([size for size in sizes if size > 2]) == 1
     assert "memory allows batches of 2, not of 8" in str(operator.copy("greedy"))
+
+
+async def test_pictures_that_come_after_a_pause_are_decoded_with_the_memory_of_that_moment(
+    tmp_path: Path,
+) -> None:
+    async with engine_of(order_for(custom_spec(tmp_path, CALM), tmp_path)) as engine:
+        loaded = time.monotonic()
+        await eventually(lambda: time.monotonic() > loaded + 1.1, what="another look at memory")
+        _, hard = resource.prlimit(engine.pid, resource.RLIMIT_DATA)
+        resource.prlimit(engine.pid, resource.RLIMIT_DATA, (mapped(engine.pid) + 16 * MB, hard))
+        before = engine.batch_limit
+        answers = await engine.run([Shot(plain(size=(3000, 3000)), "")] * 2, {})
+    assert [answer.text for answer in answers] == ["calm", "calm"]
+    assert engine.batch_limit == before
+
+
+def mapped(pid: int) -> int:
+    [line] = re.findall(r"VmData:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(line) * 1024
 
 
 async def test_a_batch_of_a_transformers_model_that_takes_too_much_is_halved(

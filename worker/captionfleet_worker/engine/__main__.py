@@ -150,6 +150,8 @@ def _prepare(ready: Ready, frames: Frames, line: Line) -> None:
         while (frame := frames.get())[0]["do"] != "stop":
             header, body = frame
             came = time.monotonic()
+            if ready.limit:
+                ready.limit.renew()
             pictures = cut(body, header["sizes"])
             shots = list(map(Shot, pictures, header["prompts"], header["tokens"]))
             line.put((header["run"], came, ready.answering.prepare(shots, header["options"])))

@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 IN_PARTS = "captioned in smaller parts after a failed batch of"
 """In the log: every picture may have its caption, and yet the model's batches do not work."""
 _CANCELLED = Answer("", CANCELLED, None, None, None)
+_SHORT_OF_MEMORY = (
+    "can't allocate memory", "CUDA out of memory", "can't start new thread", "std::bad_alloc",
+)  # fmt: skip
 _LONGEST_CAPTION = 65_536
 _LONGEST_MESSAGE = 2_000
 
@@ -130,13 +133,20 @@ class Answering:
     """
 
     def __init__(
-        self, captioner: Captioner, stated: Generation, max_batch_size: int, threads: int = 1
+        self,
+        captioner: Captioner,
+        stated: Generation,
+        max_batch_size: int,
+        threads: int = 1,
+        seek_memory: Callable[[], None] | None = None,
     ) -> None:
-        """`stated` is what the manifest says; `threads` decode pictures. Raises LoadFailed if the
+        """`stated` is what the manifest says; `threads` decode pictures; `seek_memory` is called
+        when memory was short, before one picture alone is tried again. Raises LoadFailed if the
         manifest contradicts itself."""
         self._captioner = captioner
         self.defaults = settled(stated, captioner.habits)
         self.max_batch_size = max_batch_size
+        self._seek_memory = seek_memory
         self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decoder")
 
     def answer(self, shots: Sequence[Shot], options: Mapping[str, Any]) -> list[Answer]:
@@ -196,13 +206,26 @@ class Answering:
         if not isinstance(outcome, _Problem):
             return outcome
         if count == 1:
-            return [Answer.failed(outcome.code, outcome.message)]
+            return [self._alone(part, outcome, cancelled)]
         log.warning("%s %d: %s", IN_PARTS, count, outcome.message)
         if outcome.code != "out_of_memory":
             return self._in_parts(part, 1, cancelled)
         _free_memory()
         self.max_batch_size = (count + 1) // 2
         return self._in_parts(part, self.max_batch_size, cancelled)
+
+    def _alone(self, part: _Part, first: _Problem, cancelled: Container[str]) -> Answer:
+        """The answer to a picture that failed; if for want of memory, after another try: others may
+        have left some, and the answer is final."""
+        outcome: list[Answer] | _Problem = first
+        if first.code == "out_of_memory" and self._seek_memory:
+            _free_memory()
+            self._seek_memory()
+            [again] = part.cut(1)
+            outcome = self._tried(self._prepared(again), cancelled)
+        if isinstance(outcome, _Problem):
+            return Answer.failed(outcome.code, outcome.message)
+        return outcome[0]
 
     def _in_parts(self, part: _Part, size: int, cancelled: Container[str]) -> list[Answer]:
         return [
@@ -243,8 +266,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"  # torch's, for each kind of device
-        or "can't allocate memory" in text
-        or "CUDA out of memory" in text
+        or any(words in text for words in _SHORT_OF_MEMORY)
+        or text == "could not create a primitive"  # oneDNN; of a descriptor it means otherwise
     )
 
 

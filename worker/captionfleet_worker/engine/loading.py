@@ -72,10 +72,15 @@ def _load(order: EngineOrder, code: list[Path], progress: Progress) -> Ready:
         _check_prompts(spec, captioner)
         fault_point("engine: in mid-load")
         most = spec.batching.max_batch_size
-        answering = Answering(captioner, spec.generation, most, min(order.threads, _MOST_DECODERS))
+        answering = Answering(
+            captioner, spec.generation, most, min(order.threads, _MOST_DECODERS),
+            limit.set if limit else None,
+        )  # fmt: skip
         if spec.acceptance.smoke_test:
             progress("captioning a test picture")
             smoke_test(answering, spec.pipeline_tag)
+        if limit:
+            limit.set()
         identity = files.identity if isinstance(files.identity, str) else files.identity.result()
     digest = code_digest(code) if spec.custom else ""
     revision = revision_of(spec, identity, digest, captioner.habits)
@@ -161,6 +166,8 @@ def _captioner(
     if order.spec.custom:
         progress(f"loading {order.spec.custom.entrypoint}")
         limit = _limit(order, order.spec.requirements)
+        if limit:
+            limit.set()
         return load_custom(order.spec.custom, code, order.device, folder, limit), limit
     assert folder, "the manifest's rules ask for source or custom"
     progress("loading the model")
@@ -174,12 +181,13 @@ def _captioner(
     # Imports torch, so it comes after the checks that need none.
     from captionfleet_worker.engine.transformers_captioner import TransformersCaptioner
 
-    # Not before: the files are mapped while they load, which would count in full.
+    # Set when it has captioned once: mapped files count in full while they load, and what cannot
+    # start its threads for the first batch ends the process.
     return TransformersCaptioner(checkpoint), _limit(order, Requirements())
 
 
 def _limit(order: EngineOrder, requirements: Requirements) -> MemoryLimit | None:
-    return MemoryLimit(requirements) if order.device == "cpu" else None
+    return MemoryLimit(requirements, order.threads) if order.device == "cpu" else None
 
 
 def failure_of(error: Exception) -> LoadFailed:

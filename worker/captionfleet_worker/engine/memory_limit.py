@@ -1,8 +1,9 @@
 """How much memory an engine may take on a CPU, so that it cannot take the machine.
 
-Beyond it memory is refused where it is asked for, which fails that batch, picture or load alone;
-without it the kernel would end the engine, or a whole pod. On a GPU there is no such limit: its
-driver maps far more than it uses.
+Beyond it memory is refused where it is asked for, which fails that batch, picture or load of own
+code alone; without it the kernel would end the engine, or a whole pod. There is none while a
+transformers model loads, whose mapped files would count in full, and none on a GPU, whose driver
+maps far more than it uses.
 """
 
 import resource
@@ -21,6 +22,9 @@ _KEPT_AT_MOST = 2**30
 """Of the worker's memory: the agent needs some too, and others may grow at the same moment."""
 _LEAST = 32 * 2**20
 """What an engine may take even where nothing is free: enough to say so."""
+_LEAST_PER_THREAD = 16 * 2**20
+"""For the stacks, 8 MiB each as a rule, of one that computes and one that decodes. They count in
+full once they are mapped, and a library that cannot start its threads ends the process."""
 _PERIOD_SECONDS = 1.0
 _STATUS = Path("/proc/self/status")
 
@@ -48,17 +52,18 @@ class Allowed:
         return f"this engine may take {gigabytes(self.size)}: {self.why}"
 
 
-def allowed(requirements: Requirements, memory: Memory) -> Allowed:
+def allowed(requirements: Requirements, memory: Memory, threads: int) -> Allowed:
+    least = memory.mapped + _LEAST + threads * _LEAST_PER_THREAD
     kept = min(memory.total * _KEPT_PERCENT // 100, _KEPT_AT_MOST)
     left = Allowed(
-        memory.mapped + max(memory.free - kept, _LEAST),
+        max(memory.mapped + memory.free - kept, least),
         f"what others leave of the worker's {gigabytes(memory.total)}",
     )
     stated = requirements.bytes_on("CPU")
     if stated is None or stated + _BESIDE_STATED > left.size:
         return left
     why = f"spec.requirements.memory and {gigabytes(_BESIDE_STATED)} beside it"
-    return Allowed(stated + _BESIDE_STATED, why)
+    return Allowed(max(stated + _BESIDE_STATED, least), why)
 
 
 def memory_now() -> Memory | None:
@@ -71,22 +76,25 @@ def memory_now() -> Memory | None:
 class MemoryLimit:
     """The limit of this process, and of what it starts, each; as text, what it is now.
 
-    What is free changes while other models come and go, so it is set anew before each batch.
+    There is none before it was set once. What is free changes while other models come and go, so
+    it is set anew before a batch is prepared, and before it runs.
     """
 
-    def __init__(self, requirements: Requirements) -> None:
+    def __init__(self, requirements: Requirements, threads: int) -> None:
         self._requirements = requirements
+        self._threads = threads
         self._allowed: Allowed | None = None
         self._set_at = float("-inf")
-        self.renew()
 
     def renew(self) -> None:
         """Once a second at most: a look takes about as long as a small batch."""
-        if time.monotonic() - self._set_at < _PERIOD_SECONDS:
-            return
+        if time.monotonic() - self._set_at >= _PERIOD_SECONDS:
+            self.set()
+
+    def set(self) -> None:
         self._set_at = time.monotonic()
         if memory := memory_now():
-            self._allowed = allowed(self._requirements, memory)
+            self._allowed = allowed(self._requirements, memory, self._threads)
             _set(self._allowed.size)
 
     def __str__(self) -> str:

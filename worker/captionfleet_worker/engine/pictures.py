@@ -30,7 +30,8 @@ def open_pictures(
 
 
 def open_picture(picture: bytes, enough: tuple[int, int] | None = None) -> Image.Image:
-    """The picture as RGB, at least 16 pixels on each side. Raises BadPicture.
+    """The picture as RGB, at least 16 pixels on each side. Raises BadPicture, or MemoryError: that
+    is said of this moment, not of the picture.
 
     `enough`: width and height to which the model scales it down. A JPEG is decoded at the smallest
     of 1/1, 1/2, 1/4 and 1/8 of its size that has twice as much. Without that margin captions of
@@ -43,6 +44,8 @@ def open_picture(picture: bytes, enough: tuple[int, int] | None = None) -> Image
             width, height = enough
             image.draft(None, (_MARGIN * width, _MARGIN * height))
         image = image.convert("RGB")
+    except MemoryError:
+        raise
     except Exception as error:  # whatever a decoder raises for broken bytes
         raise BadPicture(f"the picture cannot be decoded ({type(error).__name__})") from None
     if min(image.size) < _SMALLEST_SIDE:
