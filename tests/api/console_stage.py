@@ -24,7 +24,7 @@ from captionfleet.messages import Outcome, ResultMessage, TaskMessage
 
 MODELS: dict[str, dict[str, Any]] = {
     "alpha": {"displayName": "Alpha", "prompts": [{"name": "brief", "text": "Be brief."}]},
-    "beta": {"displayName": "Beta"},
+    "beta": {"displayName": "Beta", "prompts": [{"name": "brief", "text": "In short:"}]},
     "gamma": {"displayName": "Gamma"},
 }
 

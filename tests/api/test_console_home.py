@@ -124,6 +124,41 @@ async def test_a_preset_of_a_chosen_model_becomes_the_prompt(home: Page) -> None
     await expect(home.locator(".caption")).to_have_count(1)
 
 
+async def columns_of(page: Page, stage: Stage) -> list[tuple[str, str, str]]:
+    """Model, head and prompt of each column of the job that the page came to."""
+    await expect(page).to_have_url(re.compile(r"/jobs/\w+"))
+    async with stage.client() as client:
+        job = (await client.get(f"/jobs/{page.url.rsplit('/', 1)[-1]}")).json()
+    return [(c["model"], c["prompt_name"], c["prompt"]) for c in job["columns"]]
+
+
+async def test_a_preset_of_all_chosen_models_asks_each_by_its_own_text(
+    home: Page, stage: Stage
+) -> None:
+    await hand_over(home, {"both.png": picture_of("both")})
+    await choose(home, "alpha", "beta")
+    await home.get_by_role("button", name="brief").click()
+    await expect(home.get_by_placeholder("Each model is asked by its own “brief”")).to_be_empty()
+    await home.get_by_role("button", name="Caption 1 picture with 2 models").click()
+    assert await columns_of(home, stage) == [
+        ("alpha", "brief", "Be brief."), ("beta", "brief", "In short:"),
+    ]  # fmt: skip
+
+
+async def test_a_preset_that_a_chosen_model_lacks_asks_all_by_the_text_of_one(
+    home: Page, stage: Stage
+) -> None:
+    await hand_over(home, {"one.png": picture_of("one")})
+    await choose(home, "alpha")
+    await home.get_by_role("button", name="brief").click()
+    await choose(home, "alpha", "gamma")
+    await expect(home.get_by_role("button", name="brief (alpha)", pressed=True)).to_be_visible()
+    await home.get_by_role("button", name="Caption 1 picture with 2 models").click()
+    assert await columns_of(home, stage) == [
+        ("alpha", "", "Be brief."), ("gamma", "", "Be brief."),
+    ]  # fmt: skip
+
+
 async def test_a_model_chip_tells_state_speed_and_why_not_ready(home: Page, stage: Stage) -> None:
     stage.say(
         "alpha", phase="Ready", message="Loaded.", performance={"p50Seconds": 0.25},

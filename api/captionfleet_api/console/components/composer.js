@@ -10,7 +10,7 @@ import { useModels } from "captionfleet-console/models.js";
 import { note } from "captionfleet-console/notes.js";
 import { usePoll } from "captionfleet-console/poll.js";
 import { recall, remember } from "captionfleet-console/preferences.js";
-import { PromptField } from "captionfleet-console/prompt_field.js";
+import { NO_PROMPT, PromptField } from "captionfleet-console/prompt_field.js";
 import { sampleFiles } from "captionfleet-console/samples.js";
 import { Submission } from "captionfleet-console/submission.js";
 import { Tray } from "captionfleet-console/tray.js";
@@ -66,7 +66,7 @@ export default {
     const asking = new Submission();
     const { models, error, look } = useModels();
     const chosen = ref(recall("models", null) ?? []);
-    const prompt = ref("");
+    const prompt = ref(NO_PROMPT);
     const name = ref("");
     const count = tray.count;
     usePoll(look, () => LOOK_MS);

@@ -2,7 +2,7 @@
 import { computed, onMounted, ref } from "vue";
 import { ModelChips } from "./model_chips.js";
 import { useModels } from "./models.js";
-import { PromptField, promptsOf } from "./prompt_field.js";
+import { NO_PROMPT, PromptField, promptsOf } from "./prompt_field.js";
 import { Sheet } from "./sheet.js";
 import { note } from "./notes.js";
 import { plural } from "./words.js";
@@ -27,7 +27,7 @@ export const AddColumn = {
   setup(props) {
     const { models, error: listError, look } = useModels();
     const chosen = ref([]);
-    const prompt = ref("");
+    const prompt = ref(NO_PROMPT);
     const problem = ref("");
     const sending = ref(false);
     const chosenModels = computed(() => (models.value || []).filter((m) => chosen.value.includes(m.name)));
