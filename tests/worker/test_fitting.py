@@ -28,9 +28,14 @@ def test_weights_larger_than_what_is_free_are_never_tried(tmp_path: Path) -> Non
     with pytest.raises(LoadFailed, match=r"weights alone take 14.0 GB, and 9.0 GB are free") as why:
         check_fits(order(tmp_path), 9 * GB)
     assert (why.value.reason, why.value.retriable) == ("InsufficientMemory", True)
-    fetched = replace(order_for({"custom": {"entrypoint": "a:A"}}, tmp_path), files=tmp_path)
+    fetched = replace(order(tmp_path), files=tmp_path)
     with pytest.raises(LoadFailed, match=r"14\.0 GB"):
         check_fits(fetched, 9 * GB)
+
+
+def test_own_code_loads_in_its_own_way_whatever_lies_in_its_folder(tmp_path: Path) -> None:
+    write_safetensors(tmp_path / "model.safetensors", a=("F32", 14 * GB))
+    check_fits(order(tmp_path, custom={"entrypoint": "a:A"}), 9 * GB)
 
 
 def test_half_precision_counts_as_what_it_becomes(tmp_path: Path) -> None:
