@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import eventually
 from tests.worker.engines import custom_spec, engine_of, order_for, plain
 
+from captionfleet_worker import engine_process
 from captionfleet_worker.engine.protocol import EngineOrder, LoadFailed, framed, read_frame
 from captionfleet_worker.engine_process import (
     EngineDied,
@@ -159,6 +160,21 @@ async def test_an_end_blames_the_batch_that_ran(end: str, tmp_path: Path) -> Non
         troubles = await asyncio.gather(first, second, return_exceptions=True)
     blamed = EngineTimeout if end == "late" else EngineDied
     assert [type(each) for each in troubles] == [blamed, NotBegun]
+    if isinstance(troubles[0], EngineDied):
+        assert troubles[0].killed
+
+
+async def test_an_engine_that_we_ended_was_not_killed_for_want_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_process, "_POLITE_SECONDS", 0.1)
+    async with engine_of(order_for(custom_spec(tmp_path, SLOW), tmp_path)) as engine:
+        running = asyncio.create_task(engine.run([Shot(plain(), str(tmp_path / "gate"))], {}))
+        await eventually((tmp_path / "gate.begun").exists)
+        await engine.stop()
+        [trouble] = await asyncio.gather(running, return_exceptions=True)
+    assert isinstance(trouble, EngineDied) and trouble.how.startswith("SIGKILL")
+    assert not trouble.killed
 
 
 async def test_a_cancelled_start_leaves_no_process(tmp_path: Path) -> None:

@@ -152,8 +152,9 @@ async def test_engines_die_with_the_fork_server_and_another_is_started(
     assert before
     os.kill(before, signal.SIGKILL)
     await eventually(lambda: not runs(engine.pid) and not engine.alive)
-    with pytest.raises(EngineDied, match="SIGKILL"):
+    with pytest.raises(EngineDied, match="SIGKILL") as died:
         await engine.run([Shot(plain(), "")], {})
+    assert not died.value.killed  # no batch is to be blamed
     await engine.stop()
     order = order_for(shapes_spec("shapes-basic"), tmp_path)
     engine = await EngineProcess.start(order, lambda *_: None, launcher.launch)

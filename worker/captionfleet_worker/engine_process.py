@@ -28,6 +28,7 @@ from captionfleet_worker.engine.protocol import (
 )
 from captionfleet_worker.engine_log import EngineLog
 from captionfleet_worker.engine_room import leave_room, make_room
+from captionfleet_worker.fork_server import ForkedEngine
 from captionfleet_worker.launching import Child, Launch, launch_alone
 from captionfleet_worker.memory_of import resident_memory
 from captionfleet_worker.process_tree import end_leftovers, end_tree
@@ -57,8 +58,8 @@ class EngineDied(Exception):
     """The engine process ended. The message says how."""
 
     def __init__(self, message: str, how: str = "", *, killed: bool = False) -> None:
-        """`how`: in a few words, for the person whose picture it was. `killed`: by SIGKILL, as
-        the kernel does when memory is short."""
+        """`how`: in a few words, for the person whose picture it was. `killed`: by a
+        SIGKILL that was not ours, as the kernel sends when memory is short."""
         super().__init__(message)
         self.how = how
         self.killed = killed
@@ -129,6 +130,7 @@ class EngineProcess:
         self._watching = asyncio.create_task(self._watch())
         self._ending: asyncio.Task[None] | None = None
         self._timeout: EngineTimeout | None = None
+        self._ended_here = False
         self._told = ""
         self._device_memory: int | None = None
         self._last_memory = 0
@@ -320,19 +322,28 @@ class EngineProcess:
                 await self._process.wait()
         said = last_words.read(self._room)
         self.stood_in = place = last_words.place_in(said, code_folders(self._order, self._room))
+        killed = self._killed
         await self._kill()
         if said != self._told:  # or it was logged when it was asked
             self._log.write(said)
         code = self._process.returncode or 0
         how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
         how += f", in {place}" if place else ""
-        often = ", often sent by the kernel when memory is short" if code == -signal.SIGKILL else ""
+        often = ", often sent by the kernel when memory is short" if killed else ""
         told = f"the engine ended ({how}{often}); its log is {self._order.log_file}"
-        return EngineDied(told, how, killed=code == -signal.SIGKILL)
+        return EngineDied(told, how, killed=killed)
+
+    @property
+    def _killed(self) -> bool:
+        """By somebody else, and not with the fork-server, whose end says nothing of a batch."""
+        process = self._process
+        lost = isinstance(process, ForkedEngine) and process.lost
+        return process.returncode == -signal.SIGKILL and not lost and not self._ended_here
 
     async def _kill(self) -> None:
         # With all it started: a person's code may have started processes of its own.
         if self.alive:
+            self._ended_here = True
             await asyncio.to_thread(end_tree, self.pid)
         await self._process.wait()
         self._writer.close()

@@ -36,6 +36,8 @@ class ForkedEngine:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.returncode: int | None = None
+        self.lost = False
+        """It ended because the fork-server did."""
         self._ended = asyncio.Event()
 
     async def wait(self) -> int:
@@ -183,6 +185,7 @@ class _Life:
             if not forked.done():
                 forked.set_exception(_lost())
         for engine in self._engines.values():
+            engine.lost = True
             engine.end(-signal.SIGKILL)
         log.info("fork-server ended", engines=len(self._engines))
 
