@@ -151,6 +151,20 @@ def test_a_proof_waits_for_the_download_of_another_unless_its_files_are_there() 
     assert decided.waiting["b"] == "waits to be proven: other models come first in pool cpu"
 
 
+@pytest.mark.parametrize(("cached", "expected"), [([], ["z"]), (["z"], ["a", "z"])])
+def test_a_proof_begins_no_download_beside_that_of_a_model_pictures_wait_for(
+    cached: list[str], expected: list[str]
+) -> None:
+    seen = world(
+        models=[applied("a"), model("z")],
+        pools=[pool(hosting={"maxConcurrentLoads": 2})],
+        workers=[worker("cpu-1", cached=cached)],
+        demand={"z": 1},
+    )
+
+    assert loaded(decide(seen, Memory(waiting_since={"a": START - 120}))) == expected
+
+
 def test_a_proof_on_its_way_gives_up_its_memory_to_waiting_pictures() -> None:
     small: dict[str, Any] = {"requirements": {"memory": "2G"}}
     seen = world(

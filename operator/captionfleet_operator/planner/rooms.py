@@ -62,7 +62,7 @@ class Room:
     """Models kept here that load now, or were told to and did not begin. Those whose files are
     fetched do not count: the limit is for what loading takes."""
     fetches: int = 0
-    """Models kept here whose files come from a hub now."""
+    """Models kept here whose files come from a hub now, or will once it has heard of them."""
 
     @property
     def id(self) -> str:
@@ -117,7 +117,11 @@ class Room:
 
     def _fetches(self, model: str) -> int:
         copy = self.copy(model)
-        return 0 if copy is None else _in_state(copy, CopyState.DOWNLOADING)
+        return self._lacks(model) if copy is None else _in_state(copy, CopyState.DOWNLOADING)
+
+    def _lacks(self, model: str) -> bool:
+        """Its files have yet to come from a hub."""
+        return self.world.models[model].fetched and model not in self.worker.heartbeat.cached
 
     def _beside(self, model: ModelSeen) -> int:
         """Bytes of a successor beside its copy: those of a predecessor are on their way out."""
@@ -161,9 +165,7 @@ class Room:
 
     def queues(self, model: ModelSeen) -> bool:
         """Its files would be fetched after those of others: workers do not fetch all at once."""
-        on_hub = model.spec.source is not None and model.spec.source.hugging_face is not None
-        lacking = on_hub and model.name not in self.worker.heartbeat.cached
-        return lacking and self.fetches > 0
+        return self._lacks(model.name) and self.fetches > 0
 
     @property
     def may_load(self) -> bool:
