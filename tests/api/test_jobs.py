@@ -71,6 +71,24 @@ async def test_a_form_names_a_preset_too(doors: Doors) -> None:
     assert asked == [("", "Why?"), ("short", "Be brief."), ("long", "Say all.")]
 
 
+@pytest.mark.parametrize("path", ["jobs", "captions"])
+async def test_a_form_with_a_preset_that_a_model_lacks_is_told_so_in_its_own_words(
+    doors: Doors, path: str
+) -> None:
+    data, files = {"models": "alpha", "preset": "lng"}, {"file": ("a.png", picture())}
+    answer = await doors.client.post(f"/api/v1/{path}", files=files, data=data)
+    problem = answer.json()
+    assert (answer.status_code, problem["field"]) == (422, "preset")
+    assert "has short, long): correct the name, or send a text as the prompt" in problem["detail"]
+
+
+async def test_a_form_with_an_empty_preset_names_none(doors: Doors) -> None:
+    data, files = {"models": "alpha", "preset": ["", " "]}, {"files": ("a.png", picture())}
+    answer = await doors.client.post("/api/v1/jobs", files=files, data=data)
+    asked = [(c["prompt_name"], c["prompt"]) for c in answer.json()["columns"]]
+    assert asked == [("", "")]
+
+
 async def test_a_preset_that_a_model_lacks_is_refused_with_those_it_has(doors: Doors) -> None:
     (red,) = await doors.upload("red")
     prompts = ["Why?", {"name": "long"}]

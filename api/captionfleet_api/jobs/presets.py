@@ -37,7 +37,7 @@ def _prompt(model: str, spec: ModelSpec, place: int, asked: PromptAsked) -> Prom
         raise Refusal(
             422,
             f"model {model!r} has no preset {asked.name!r} (its spec.prompts {known}): correct the "
-            "name, or send a text with it",
+            "name, or send a text as the prompt",
             field=f"prompts.{place}.name",
         )
     return Prompt(asked.name, presets[asked.name])

@@ -61,7 +61,7 @@ def text_in(form: FormData, name: str) -> str | None:
 def columns_in(form: FormData) -> dict[str, Any]:
     """models (repeated or comma-separated), prompt and preset (repeated), options (JSON)."""
     models = [m.strip() for text in texts_in(form, "models") for m in text.split(",")]
-    named = [{"name": name} for name in texts_in(form, "preset")]
+    named = [{"name": name} for name in texts_in(form, "preset") if name.strip()]
     return {
         "models": [model for model in models if model],
         "prompts": [*texts_in(form, "prompt"), *named],

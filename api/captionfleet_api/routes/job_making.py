@@ -14,6 +14,7 @@ from captionfleet_api.images.normalize import BadPicture
 from captionfleet_api.jobs.events import either
 from captionfleet_api.jobs.job_reading import job_shape, job_state
 from captionfleet_api.jobs.orders import Order, Rejected
+from captionfleet_api.jobs.refusals import Refusal
 from captionfleet_api.jobs.requests import CaptionsAsked, Filename, ImageAsked, JobAsked
 from captionfleet_api.jobs.shapes import CaptionsShape, JobShape
 from captionfleet_api.jobs.task_reading import TaskFilter, task_page
@@ -64,7 +65,7 @@ def job_making_router(settings: ApiSettings) -> APIRouter:
                 order = await _order_of_form(api, form, key)
         else:
             order = _order_of_json(JobAsked.model_validate_json(await json_body(request)), key)
-        job = await shown_job(api, await api.submission.submit(order))
+        job = await shown_job(api, await _submit(api, request, order))
         response.headers["Location"] = f"/api/v1/jobs/{job.id}"
         return job
 
@@ -87,7 +88,7 @@ def job_making_router(settings: ApiSettings) -> APIRouter:
         else:
             asked = CaptionsAsked.model_validate_json(await json_body(request))
             order = _picture_of_json(asked, key)
-        job = await api.submission.submit(order)
+        job = await _submit(api, request, order)
         if not await _ended(api, job, wait):
             response.status_code = 202
         response.headers["Location"] = f"/api/v1/jobs/{job}"
@@ -109,6 +110,15 @@ async def _captions(api: Parts, job: str) -> CaptionsShape:
     async with api.database.read() as session:
         tasks = await task_page(session, api.fleet_view, job, TaskFilter(), limit=_MOST_SHOWN)
     return CaptionsShape(job=await shown_job(api, job), tasks=tasks)
+
+
+async def _submit(api: Parts, request: Request, order: Order) -> str:
+    try:
+        return await api.submission.submit(order)
+    except Refusal as refusal:
+        if is_form(request) and (refusal.field or "").startswith("prompts."):
+            refusal.field = "preset"  # what is called prompts.N.name in JSON
+        raise
 
 
 def _order_of_json(asked: JobAsked, key: str | None) -> Order:
