@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -264,12 +266,22 @@ def test_wrong_settings_are_named_and_not_shown(
     assert "many-secrets" not in said
 
 
+def test_a_worker_is_unreadable_before_it_imports_anything_of_its_own() -> None:
+    program = (
+        "import runpy, sys, captionfleet_worker.secrecy as secrecy\n"
+        "mine = lambda: [name for name in sys.modules if name.startswith('captionfleet')]\n"
+        "secrecy.be_unreadable = lambda: print(mine())\n"
+        "runpy.run_module('captionfleet_worker', run_name='__main__')\n"
+    )
+    said = subprocess.run([sys.executable, "-c", program, "--help"], capture_output=True, text=True)
+    assert said.stdout.startswith("['captionfleet_worker', 'captionfleet_worker.secrecy']\nusage:")
+
+
 def test_a_gpu_that_is_not_there_is_asked_for_in_vain(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     # It would bind all loggers of this process to the output of this test.
     monkeypatch.setattr("captionfleet_worker.main.configure_logging", lambda *_: None)
-    monkeypatch.setattr("captionfleet_worker.main.be_unreadable", lambda: None)
     assert main(["--device", "GPU"]) == 2
     assert "set CAPTIONFLEET_DEVICE=CPU" in capsys.readouterr().err

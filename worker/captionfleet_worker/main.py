@@ -19,7 +19,6 @@ from captionfleet_worker.engine_process import EngineOrder, EngineProcess
 from captionfleet_worker.engine_room import usable_home
 from captionfleet_worker.launching import Launcher, variables_named
 from captionfleet_worker.live_copy import Progress, StartEngine
-from captionfleet_worker.secrecy import be_unreadable
 from captionfleet_worker.settings import WorkerSettings
 
 log = structlog.get_logger()
@@ -33,7 +32,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValidationError as error:
         print(_explain(error), file=sys.stderr)
         return 2
-    be_unreadable()
     configure_logging("worker", settings.log_level, settings.log_format)
     _settle_home(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
