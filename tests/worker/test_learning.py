@@ -108,10 +108,32 @@ def test_workers_that_share_a_folder_keep_what_each_of_them_learned(tmp_path: Pa
     assert (Learning(8, kept, ABOUT).chosen, Learning(8, kept, slower).chosen) == (8, 4)
 
 
-def test_what_was_learned_long_ago_is_forgotten_first(tmp_path: Path) -> None:
+def test_a_worker_that_may_only_read_what_it_shares_keeps_what_it_learned_for_itself(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "shared").touch()  # no folder: refuses even root
+    kept = KeptSizes(tmp_path / "shared", tmp_path / "own")
+    grown(Learning(8, kept, ABOUT), {})
+    assert Learning(8, kept, ABOUT).chosen == 8
+
+
+def test_of_two_folders_the_one_that_was_written_last_is_heard(tmp_path: Path) -> None:
+    shared, own = KeptSizes(tmp_path / "shared"), KeptSizes(tmp_path / "own")
+    for number, kept in enumerate((shared, own, shared)):
+        kept.write(ABOUT, Known(chosen=number))
+        [file] = kept.folder.iterdir()
+        os.utime(file, (number, number))
+        assert KeptSizes(tmp_path / "shared", tmp_path / "own").read(ABOUT).chosen == number
+
+
+def test_what_was_learned_long_ago_is_forgotten_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("captionfleet_worker.learning._MOST_KEPT", 3)
     kept = KeptSizes(tmp_path / "sizes")
-    for number in range(201):
+    for number in range(4):
         kept.write(f"model {number}", Known(chosen=2))
         file = max((tmp_path / "sizes").iterdir(), key=lambda each: each.stat().st_mtime_ns)
         os.utime(file, (number, number))
-    assert (kept.read("model 0").chosen, kept.read("model 200").chosen) == (None, 2)
+    kept.forget_oldest()
+    assert (kept.read("model 0").chosen, kept.read("model 1").chosen) == (None, 2)

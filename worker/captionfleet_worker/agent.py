@@ -50,6 +50,7 @@ from captionfleet_worker.watchdog import MISTRUST_SECONDS, mistrusted
 
 log = structlog.get_logger()
 
+_SIZES = "batch-sizes"
 _PERIOD_SECONDS = 2.0
 # Changes come in bursts; one heartbeat may speak of many.
 _COALESCE_SECONDS = 0.2
@@ -325,8 +326,8 @@ class Agent:
             start_engine=start_engine, expect=expect, loads=Slots(), restarts=Slots(),
             changed=self._change, free_bytes=self._machine.free_bytes,
             device_name=self._device.name or processor(),
-            kept_sizes=KeptSizes(self._downloads.notes / "batch-sizes"), offline=settings.offline,
-            supply=self._downloads.supply, cancelled=self._cancelled,
+            kept_sizes=KeptSizes(self._downloads.notes / _SIZES, settings.data / _SIZES),
+            supply=self._downloads.supply, cancelled=self._cancelled, offline=settings.offline,
         )  # fmt: skip
 
 

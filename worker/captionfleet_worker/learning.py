@@ -19,7 +19,7 @@ from captionfleet_worker.batch_size import Known, allowed, next_size, noted, pre
 
 log = structlog.get_logger()
 
-_MOST_KEPT = 200
+_MOST_KEPT = 2000
 _MOST_OPTIONS = 50
 _DEFAULTS = "{}"
 
@@ -40,37 +40,50 @@ class KeptSizes:
     processors have the same name, share one: the last to write is heard."""
 
     folder: Path
+    own: Path | None = None
+    """A folder of this worker's own, for when the other one cannot be written to."""
 
     def read(self, about: str) -> Known:
-        """Nothing known if there is no such file, or no sense in it."""
-        try:
-            return _FILE.validate_json(self._file(about).read_bytes()).known
-        except (OSError, ValidationError):
-            return Known()
+        """What was written last; nothing known if there is no such file, or no sense in it."""
+        known: dict[float, Known] = {}
+        for file in self._files(about):
+            with contextlib.suppress(OSError, ValidationError):
+                known[file.stat().st_mtime] = _FILE.validate_json(file.read_bytes()).known
+        return known[max(known)] if known else Known()
 
     def write(self, about: str, known: Known) -> None:
-        """A disk that refuses is logged: captions matter more."""
-        file = self._file(about)
-        # Not by the process id, which is 1 in each container that shares the folder.
-        fresh = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            fresh.write_bytes(_FILE.dump_json(_Kept(about, known)))
-            fresh.replace(file)
-        except OSError as error:
-            log.warning("batch sizes not kept", file=str(file), why=str(error))
-            with contextlib.suppress(OSError):
-                fresh.unlink(missing_ok=True)
+        """Disks that refuse are logged: captions matter more."""
+        content = _FILE.dump_json(_Kept(about, known))
+        for file in self._files(about):
+            try:
+                _write(file, content)
+                return
+            except OSError as error:
+                log.warning("batch sizes not kept", file=str(file), why=str(error))
+
+    def forget_oldest(self) -> None:
+        """Looks at each file, which takes its time over a network."""
         with contextlib.suppress(OSError):
-            self._forget_oldest()
+            files = sorted(self.folder.glob("*.json"), key=lambda file: file.stat().st_mtime)
+            for file in files[:-_MOST_KEPT]:
+                file.unlink(missing_ok=True)
 
-    def _file(self, about: str) -> Path:
-        return self.folder / f"{sha256(about.encode()).hexdigest()[:32]}.json"
+    def _files(self, about: str) -> list[Path]:
+        name = f"{sha256(about.encode()).hexdigest()[:32]}.json"
+        return [folder / name for folder in (self.folder, self.own) if folder]
 
-    def _forget_oldest(self) -> None:
-        files = sorted(self.folder.glob("*.json"), key=lambda file: file.stat().st_mtime)
-        for file in files[:-_MOST_KEPT]:
-            file.unlink(missing_ok=True)
+
+def _write(file: Path, content: bytes) -> None:
+    # Not by the process id, which is 1 in each container that shares the folder.
+    fresh = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        fresh.write_bytes(content)
+        fresh.replace(file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        raise
 
 
 class Learning:

@@ -105,7 +105,8 @@ class Workplace:
     """What batch sizes are learned for."""
 
     def learning(self, loaded: Loaded) -> Learning:
-        """What is known already of a copy's batches."""
+        """What is known already of a copy's batches. Reads, perhaps over a network."""
+        self.kept_sizes.forget_oldest()
         key = about(loaded.revision, self.device_name or self.device, self.threads)
         most, gpu = loaded.max_batch_size, self.device != "cpu"
         return Learning(most, self.kept_sizes, key, own_memory=gpu)
@@ -379,7 +380,8 @@ class LiveCopy:
         await asyncio.to_thread(check_fits, self._order, free)  # it reads, perhaps over a network
         self._engine = await self._place.start_engine(self._order, self._tell_progress)
         self._loaded = self._engine.loaded
-        self._learning = self._learning or self._place.learning(self._loaded)
+        if self._learning is None:
+            self._learning = await asyncio.to_thread(self._place.learning, self._loaded)
         self._place.meters.load_seconds.labels(self.model).observe(self._loaded.load_seconds)
 
     def _make_order(self) -> EngineOrder:
