@@ -74,6 +74,8 @@ class RunningOperator:
     link: Link
     real_workers: bool = False
     process: subprocess.Popen[bytes] | None = None
+    sessions: set[int] = field(default_factory=set)
+    """One per operator that was started here; its workers are in it, and outlive it there."""
     wanted: dict[str, int] = field(default_factory=dict)
     """Model -> tasks that wait, told to the fleet all the time."""
     strays: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -112,8 +114,9 @@ class RunningOperator:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "captionfleet_operator"],
                 env=self.environment(**more), stdout=log, stderr=log, cwd=self.folder,
-                pass_fds=pass_fds,
+                pass_fds=pass_fds, start_new_session=True,
             )  # fmt: skip
+        self.sessions.add(self.process.pid)
 
     def join_from_outside(self, worker: str, pool: str = "cpu") -> None:
         """A worker that somebody else started."""
@@ -144,8 +147,7 @@ class RunningOperator:
         return [
             process.pid
             for process in psutil.process_iter()
-            if _environment(process).get("CAPTIONFLEET_FLEET") == self.names.fleet
-            and {"captionfleet_worker", LAUNCH_FLAG} <= set(process.cmdline())
+            if _is_worker_of(self.sessions, process)
         ]
 
     async def demand_for_ever(self) -> None:
@@ -176,10 +178,13 @@ class RunningOperator:
             os.kill(pid, signal.SIGKILL)
 
 
-def _environment(process: psutil.Process) -> dict[str, str]:
+def _is_worker_of(sessions: set[int], process: psutil.Process) -> bool:
+    """By what everybody may see: a real worker lets nobody but root read its environment."""
     try:
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return {}
-        return process.environ()
+        return (
+            os.getsid(process.pid) in sessions
+            and process.status() != psutil.STATUS_ZOMBIE
+            and {"captionfleet_worker", LAUNCH_FLAG} <= set(process.cmdline())
+        )
     except (psutil.Error, OSError):
-        return {}
+        return False
