@@ -45,7 +45,8 @@ class Downloads:
         self.notes = self._folder / OURS if self.rules.owned else settings.data
         """Folder for what outlives this worker: a pod's cache may outlast the pod."""
         self._fetches = Slots(settings.concurrent_downloads)
-        # Each is a process, and what is here already shall not wait for what has to come.
+        # Each is a process, and what is here already shall not wait for what has to come. It comes
+        # in this turn too if its branch has moved: only the hub can tell.
         self._checks = Slots(_CHECKS)
         self._wishes = wishes
         self._meters = meters

@@ -65,7 +65,8 @@ class WorkerSettings(FleetSettings):
         1,
         ge=1,
         description="Most models whose files are fetched at the same time. More share the same "
-        "line, and may together fill a disk on which each of them has room.",
+        "line, and may together fill a disk on which each of them has room. Beside them, two "
+        "models that are here are looked up, and fetched where their branch has moved.",
     )
     download_stall_seconds: float = Field(
         60,
