@@ -38,6 +38,8 @@ class Up:
     process: asyncio.subprocess.Process
     url: str = ""
     progress: list[str] = field(default_factory=list)
+    known: set[psutil.Process] = field(default_factory=set)
+    """Of its processes those that ran at the last look."""
 
     @property
     def data(self) -> Path:
@@ -52,8 +54,13 @@ class Up:
         return running_command(*arguments, home=self.home, CAPTIONFLEET_SERVER=self.url)
 
     def processes(self) -> list[psutil.Process]:
-        """Every process that this installation led to, itself included."""
-        return [process for process in psutil.process_iter() if _marked(process, self.mark)]
+        """Every process that this installation led to, itself included.
+
+        What was known once counts until it ends: an orphan has no parent to be known by.
+        """
+        marked = {each for each in psutil.process_iter() if _marked(each, self.mark)}
+        self.known = {each for each in self.known | marked if _lives(each)}
+        return sorted(self.known, key=lambda each: each.pid)
 
     async def program(self, words: str) -> psutil.Process:
         """The process whose command line has these words, once there is one."""
@@ -63,10 +70,15 @@ class Up:
 
         return (await eventually(look, what=words))[0]
 
-    async def end(self, number: int = signal.SIGTERM) -> int:
-        """Signal `up` alone; its exit status."""
+    def send(self, number: int) -> None:
+        """To `up` alone."""
+        self.processes()  # now they can be known
         with suppress(ProcessLookupError):
             self.process.send_signal(number)
+
+    async def end(self, number: int = signal.SIGTERM) -> int:
+        """Signal it; its exit status."""
+        self.send(number)
         return await asyncio.wait_for(self.process.wait(), 60)
 
 
@@ -153,15 +165,21 @@ def _environment(home: Path) -> dict[str, str]:
     return kept | {"XDG_STATE_HOME": str(home / "state"), "PYTHONUNBUFFERED": "1"}
 
 
-def _marked(process: psutil.Process | None, mark: str) -> bool:
+def _marked(process: psutil.Process, mark: str) -> bool:
     try:
-        if process is None or process.status() == psutil.STATUS_ZOMBIE:
-            return False
         try:
             return process.environ().get(_MARK) == mark
         except psutil.AccessDenied:  # a worker lets nobody but root look; its operator can be seen
-            return _marked(process.parent(), mark)
+            parent = process.parent()
+            return parent is not None and _marked(parent, mark)
     except (psutil.Error, OSError):
+        return False
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
         return False
 
 
