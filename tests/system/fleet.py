@@ -89,6 +89,8 @@ class Fleet:
     url: str
     orders: Path
     output: list[str] = field(default_factory=list)
+    known: set[psutil.Process] = field(default_factory=set)
+    """Of its processes those that ran at the last look."""
 
     @property
     def data(self) -> Path:
@@ -106,21 +108,27 @@ class Fleet:
         return [p for p in self.descendants() if f"-m {module} " in _command(p) + " "]
 
     def descendants(self) -> list[psutil.Process]:
-        """Every live process that carries this installation's data folder in its environment."""
-        return [process for process in psutil.process_iter() if self._is_mine(process)]
+        """Every live process that carries this installation's data folder in its environment.
 
-    def _is_mine(self, process: psutil.Process | None) -> bool:
-        if process is None:
-            return False
+        What was known once counts until it ends: an orphan has no parent to be known by.
+        """
+        mine = {process for process in psutil.process_iter() if self._is_mine(process)}
+        self.known = {each for each in self.known | mine if _lives(each)}
+        return sorted(self.known, key=lambda each: each.pid)
+
+    def _is_mine(self, process: psutil.Process) -> bool:
         try:
-            return process.environ().get("ORACLE_ORDERS") == str(self.orders)
-        except psutil.AccessDenied:  # a worker lets nobody but root look; its operator can be seen
-            return self._is_mine(process.parent())
-        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            try:
+                return process.environ().get("ORACLE_ORDERS") == str(self.orders)
+            except psutil.AccessDenied:  # a worker lets nobody but root look; its operator does
+                parent = process.parent()
+                return parent is not None and self._is_mine(parent)
+        except psutil.Error:
             return False
 
     def stop(self) -> int:
         """SIGTERM to `up` alone; its exit code."""
+        self.descendants()  # now they can be known
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -128,6 +136,13 @@ class Fleet:
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _command(process: psutil.Process) -> str:
