@@ -99,7 +99,10 @@ def _order(
         raise Trouble(f"it goes on; {_how_to_end(model, worker)}", Exit.FAILED) from None
     print(f"{model} on {worker}: {told.message}")
     if told.refused:
-        raise Trouble(f"it is done as soon as it can be; {_how_to_end(model, worker)}", Exit.FAILED)
+        raise Trouble(
+            f"it stays asked for, in case it can be done later; {_how_to_end(model, worker)}",
+            Exit.FAILED,
+        )
 
 
 async def _followed(client: Client, worker: str, told: Override, timeout: float) -> Override:

@@ -14,6 +14,10 @@ def aligned(table: Sequence[Sequence[str]], indent: int = 0) -> str:
     )
 
 
+def pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"
+
+
 def one_line(text: str) -> str:
     """Text from models or files, safe to print: no line breaks, no terminal control codes."""
     spaced = " ".join(text.split())

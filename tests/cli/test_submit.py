@@ -1,11 +1,12 @@
 """`captionfleet submit` as a whole, against a real api whose tasks nobody answers."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from tests.api.doors import picture
 from tests.api.test_program import environment, running
-from tests.cli.installation import Ran, run_command
+from tests.cli.installation import Ran, run_command, running_command
 
 from captionfleet.client import Client
 
@@ -34,4 +35,18 @@ async def test_presets_and_prompts_make_columns_of_which_resume_sends_what_is_mi
         assert await columns(fresh) == [("alpha", "", "Why?"), ("beta", "", "Why?")]
         again = await submit(*both)
         assert {*again.out.split()} == {*first, fresh}
-        assert "1 pictures had nothing missing" in again.err
+        assert "1 picture had nothing missing" in again.err
+
+
+async def test_who_waits_for_pictures_that_nobody_captions_is_told_why(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(picture())
+    command = ("submit", str(tmp_path / "a.png"), "--models", "alpha", "--wait")
+    async with (
+        running(environment(tmp_path)) as api,
+        running_command(*command, home=tmp_path, CAPTIONFLEET_SERVER=api.url) as waiting,
+        asyncio.timeout(60),
+    ):
+        assert waiting.stderr
+        while b"alpha waits: " not in (line := await waiting.stderr.readline()):
+            assert line, "it ended without a reason"
+    assert b"0 of 1 captioned; alpha waits: " in line

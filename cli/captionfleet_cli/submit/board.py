@@ -18,8 +18,11 @@ class Board:
         self._capacity = capacity
         self.heads = list(dict.fromkeys(self._labels.values()))
         self._rows: OrderedDict[tuple[str, str], dict[str, Text]] = OrderedDict()
+        self.waiting: dict[str, str] = {}
+        """Model -> why its pictures wait, once nothing was heard for a while."""
 
     def take(self, event: Event) -> None:
+        self.waiting = {}
         if event.job:
             self.jobs[event.job.id] = event.job
         if event.task and event.task.column in self._labels:
@@ -47,4 +50,5 @@ class Board:
         etas = [job.eta_seconds for job in self.jobs.values() if job.eta_seconds is not None]
         if etas and captioned + failed < total:
             parts.append(f"about {max(etas):.0f} s left")
-        return ", ".join(parts)
+        reasons = "".join(f"; {model} waits: {why}" for model, why in sorted(self.waiting.items()))
+        return ", ".join(parts) + reasons

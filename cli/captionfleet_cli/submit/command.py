@@ -20,7 +20,7 @@ from captionfleet_cli.submit.pictures import check_paths, default_name, find_pic
 from captionfleet_cli.submit.presets import preset_columns
 from captionfleet_cli.submit.sending import Sent, Submission, send
 from captionfleet_cli.submit.watching import watch
-from captionfleet_cli.text import one_line
+from captionfleet_cli.text import one_line, pictures
 from captionfleet_cli.trouble import Exit, Trouble
 
 _MOST_TOLD = 20
@@ -135,20 +135,21 @@ async def _watch(client: Client, jobs: list[Job], *, quiet: bool) -> list[Job]:
 def _tell_left_out(paths: list[Path]) -> None:
     if names := left_out(paths):
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        _tell(f"left out, no pictures by their names: {', '.join(names[:3])}{more}")
+        _tell(f"{', '.join(names[:3])}{more} left out: by its name no picture")
 
 
 def _tell_sent(sent: Sent) -> None:
     for each in sent.refused[:_MOST_TOLD]:
-        _tell(f"{each.picture.filename}: {each.message} ({each.code})")
+        named = each.message.removeprefix(f"{each.picture.filename}: ")
+        _tell(f"{each.picture.filename}: {named} ({each.code})")
     if len(sent.refused) > _MOST_TOLD:
         _tell(f"and {len(sent.refused) - _MOST_TOLD} more files were refused (-o json lists all)")
     if sent.complete:
-        _tell(f"{sent.complete} pictures had nothing missing")
+        _tell(f"{pictures(sent.complete)} had nothing missing")
     if not sent.remembered:
         _tell("where the pictures lie could not be noted: results --sidecars will need --folder")
     for job in sent.jobs.values():
-        _tell(f"job {job.id} ({one_line(job.name)}): {job.images} pictures")
+        _tell(f"job {job.id} ({one_line(job.name)}): {pictures(job.images)}")
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from captionfleet_cli.submit.board import Board
 
 _LINES_AROUND_TABLE = 8
 _FEWEST_ROWS = 10
+_SILENT_SECONDS = 5.0
+"""Without news for so long, people are told what their pictures wait for."""
 
 
 async def watch(client: Client, jobs: Sequence[Job], *, quiet: bool = False) -> list[Job]:
@@ -32,19 +34,45 @@ async def watch(client: Client, jobs: Sequence[Job], *, quiet: bool = False) -> 
 async def _follow(
     client: Client, board: Board, show: Callable[[Board], None], every: float
 ) -> None:
-    shown = time.monotonic()
+    shown = heard = time.monotonic()
 
     async def follow(job: str) -> None:
-        nonlocal shown
+        nonlocal shown, heard
         async for event in client.events(job):
+            heard = time.monotonic()
             board.take(event)
-            if time.monotonic() - shown >= every:
-                shown = time.monotonic()
+            if heard - shown >= every:
+                shown = heard
                 show(board)
 
-    async with asyncio.TaskGroup() as group:
-        for job in list(board.jobs):
-            group.create_task(follow(job))
+    async def explain_silence() -> None:
+        while True:
+            await asyncio.sleep(_SILENT_SECONDS)
+            if time.monotonic() - heard >= _SILENT_SECONDS:
+                told = board.line()
+                board.waiting = await _reasons(client, board)
+                if board.line() != told:  # a reason may stand for hours
+                    show(board)
+
+    explaining = asyncio.create_task(explain_silence())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for job in list(board.jobs):
+                group.create_task(follow(job))
+    finally:
+        explaining.cancel()
+        await asyncio.gather(explaining, return_exceptions=True)
+
+
+async def _reasons(client: Client, board: Board) -> dict[str, str]:
+    """Model -> why its tasks wait, of each model that has some."""
+    found: dict[str, str] = {}
+    for job in list(board.jobs.values()):
+        for model in {column.model for column in job.columns} - found.keys():
+            async for task in client.tasks(job.id, model=model, state="pending"):
+                found[model] = task.reason or ""
+                break
+    return {model: why for model, why in found.items() if why}
 
 
 def _live_table(live: Live) -> Callable[[Board], None]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
 
+from captionfleet_cli.text import pictures
+
 _WORTH_TELLING = 100 * 10**6
 """Bytes that stay after unload() and that nobody needs to hear of below this."""
 
@@ -42,7 +44,7 @@ def judge_single(alone: Sequence[Said]) -> Check:
     if wrong := [each for each in alone if each.text is None]:
         told = f"{len(wrong)} of {len(alone)} got no caption; {wrong[0].picture}: {wrong[0].error}"
         return failed("single", told, "correct the line that is named, and test again")
-    return Check("single", Result.OK, _pictures(len(alone)))
+    return Check("single", Result.OK, pictures(len(alone)))
 
 
 def judge_determinism(alone: Sequence[Said], again: Sequence[Said]) -> Check:
@@ -69,7 +71,7 @@ def judge_batch(
         told = f"{len(wrong)} of {size} got no caption in a batch: {wrong[0].error}"
         return failed("batch", told, "return one str per picture from infer_batch(), in order")
     if not repeatable:
-        told = f"{size} captions for {_pictures(size)}; not compared, since they differ by chance"
+        told = f"{size} captions for {pictures(size)}; not compared, since they differ by chance"
         return Check("batch", Result.OK, told)
     if differing := [(a, b) for a, b in zip(alone, together, strict=True) if a.text != b.text]:
         one, other = differing[0]
@@ -82,7 +84,7 @@ def judge_batch(
             "batching.maxBatchSize to 1"
         )
         return failed("batch", told, remedy)
-    return Check("batch", Result.OK, f"{_pictures(size)} in one go, each as when alone")
+    return Check("batch", Result.OK, f"{pictures(size)} in one go, each as when alone")
 
 
 def judge_timing(alone: Sequence[Said], together: Sequence[Said]) -> Check:
@@ -114,10 +116,6 @@ def judge_unload(loaded: int, left: int | None, problem: str | None) -> Check:
 
 def megabytes(size: int) -> str:
     return f"{size / 1e6:.0f} MB"
-
-
-def _pictures(count: int) -> str:
-    return "1 picture" if count == 1 else f"{count} pictures"
 
 
 def _short(said: Said) -> str:
