@@ -60,6 +60,13 @@ def test_several_columns_are_told_apart_by_model_and_prompt() -> None:
                                    "c2": ".chat.2.txt"}  # fmt: skip
 
 
+def test_a_preset_goes_by_its_name() -> None:
+    asked = job(("chat", ""), ("chat", "Describe the image briefly."))
+    preset = asked.columns[1].model_copy(update={"prompt_name": "brief"})
+    named = asked.model_copy(update={"columns": [asked.columns[0], preset]})
+    assert suffixes([named])["c1"] == ".chat.brief.txt"
+
+
 async def test_captions_lie_beside_their_pictures(client: Client, pictures: Path) -> None:
     tally = await write_sidecars(client, [job(("m", ""))], pictures, overwrite=False)
     assert (pictures / "a.txt").read_text() == "a cat\n"

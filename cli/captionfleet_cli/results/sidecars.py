@@ -37,10 +37,10 @@ class Tally:
 
 def suffixes(jobs: Iterable[Job]) -> dict[str, str]:
     """Column id -> ending of its sidecars: `.txt` for a single column, else `.MODEL.txt`, and
-    `.MODEL.PROMPT.txt` where a model stands in several.
+    `.MODEL.PROMPT.txt` where a model stands in several; a preset goes by its name.
     """
     columns = [column for job in jobs for column in job.columns]
-    asked = list(dict.fromkeys((c.model, c.prompt) for c in columns))
+    asked = {(c.model, c.prompt): c.prompt_name or c.prompt for c in columns}
     models = [model for model, _ in asked]
 
     def ending(model: str, prompt: str) -> str:
@@ -49,7 +49,8 @@ def suffixes(jobs: Iterable[Job]) -> dict[str, str]:
         if models.count(model) == 1:
             return f".{_safe(model)}.txt"
         number = [p for m, p in asked if m == model].index(prompt) + 1
-        return f".{_safe(model)}.{_safe(prompt)[:40].strip('-') or number}.txt"
+        name = _safe(asked[model, prompt])[:40].strip("-")
+        return f".{_safe(model)}.{name or number}.txt"
 
     return {c.id: ending(c.model, c.prompt) for c in columns}
 
