@@ -1,5 +1,7 @@
 """One sentence per model and per pool that says how things stand, with live numbers."""
 
+import textwrap
+
 from captionfleet.messages import Copy, CopyState, Download
 from captionfleet.resources.model_status import FailureStatus
 from captionfleet.resources.pool import AutoscalingMode
@@ -13,7 +15,7 @@ from captionfleet_operator.planner.seen import ModelSeen, PoolSeen, WorkerSeen
 from captionfleet_operator.planner.waits import Lack
 from captionfleet_operator.planner.world import World
 
-_LONGEST_REASON = 300
+_LONGEST_REASON = 600
 _RETRY = "; tried again in "
 
 
@@ -135,11 +137,16 @@ def how_far(message: str | None, download: Download | None) -> str:
 
 
 def _failed(memory: Memory, model: ModelSeen, worker: WorkerSeen, copy: Copy) -> str:
-    what = (copy.message or copy.reason or "no reason was given")[:_LONGEST_REASON]
+    what = _shown(copy.message or copy.reason or "no reason was given")
     if copy.retry_in_seconds is None:
         return f"failed on {worker.id}: {what}"
     left = max(0, round(copy.retry_in_seconds - worker.silent_seconds))
     return f"failed on {worker.id}: {what}{_RETRY}{left} s"
+
+
+def _shown(reason: str) -> str:
+    """Remedies stand at the end, so only what is very long is cut, and not within a word."""
+    return textwrap.shorten(reason, _LONGEST_REASON, placeholder=" …")
 
 
 def _not_there(world: World, memory: Memory, placement: Placement, model: ModelSeen) -> str:
@@ -152,7 +159,7 @@ def _not_there(world: World, memory: Memory, placement: Placement, model: ModelS
         why = _starting(world, world.pools[wait.pool]) if starts else wait.sentence
         return f"waits to be proven: {why}" if goal.proof else why
     if failure := last_failure(memory, model):
-        what = failure.message[:_LONGEST_REASON]
+        what = _shown(failure.message)
         when = _next_try(model, failure, proof=goal.proof)
         return f"failed on {failure.worker}: {what}; tried again when {when}"
     if broken := broken_code(world, model):
