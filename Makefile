@@ -11,7 +11,7 @@ help: ## Show this list
 install: ## Put everything, and the captionfleet command, into .venv
 	@scripts/install
 
-demo: install ## Start everything on this machine with four toy models
+demo: install ## Start everything on this machine with a few toy models
 	@$(PYTHON) -m captionfleet_cli up examples/shapes --demo
 
 test: install ## Run every check and test; one tier by TIER=unit, services, control-plane or node

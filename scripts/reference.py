@@ -72,7 +72,8 @@ An environment variable wins over the file. This page is made from the settings 
 _METRICS_HEAD = """# Metrics: every one
 
 Each program answers `GET /metrics` for Prometheus. The server's asks for the admin token, as
-`Authorization: Bearer TOKEN`. This page is made from the programs themselves.
+`Authorization: Bearer TOKEN`. A worker that `captionfleet up` starts takes any free port, so that
+several fit on a machine. This page is made from the programs themselves.
 """
 
 
