@@ -95,3 +95,11 @@ def test_the_line_adds_up_all_jobs() -> None:
     done = job("j", captioned=3, failed=1, pending=1)
     board.take(Event(id="1", kind="job", job=done.model_copy(update={"eta_seconds": 12.4})))
     assert board.line() == "3 of 10 captioned, 1 failed, about 12 s left"
+
+
+def test_the_line_says_why_pictures_wait_until_something_is_heard() -> None:
+    board = Board([job("j", ("blip", ""), pending=5)], capacity=3)
+    board.waiting = {"blip": "run `pip install\n transformers[audio]`\x1b"}
+    assert board.line() == "0 of 5 captioned; blip waits: run `pip install transformers[audio]`"
+    board.take(event("a.jpg", state="running"))
+    assert board.line() == "0 of 5 captioned"

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from captionfleet.client import Event, Job
 from captionfleet_cli.results.table import cell_text, labels
+from captionfleet_cli.text import one_line
 
 
 class Board:
@@ -51,4 +52,4 @@ class Board:
         if etas and captioned + failed < total:
             parts.append(f"about {max(etas):.0f} s left")
         reasons = "".join(f"; {model} waits: {why}" for model, why in sorted(self.waiting.items()))
-        return ", ".join(parts) + reasons
+        return one_line(", ".join(parts) + reasons)

@@ -4,11 +4,13 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.text import Text
 
-from captionfleet.client import Client, Job
+from captionfleet.client import ApiProblem, Client, Job, ServerUnreachable
 from captionfleet_cli.results.table import grid_table
 from captionfleet_cli.submit.board import Board
 
@@ -48,11 +50,13 @@ async def _follow(
     async def explain_silence() -> None:
         while True:
             await asyncio.sleep(_SILENT_SECONDS)
-            if time.monotonic() - heard >= _SILENT_SECONDS:
-                told = board.line()
+            if time.monotonic() - heard < _SILENT_SECONDS:
+                continue
+            told = board.line()
+            with suppress(ApiProblem, ServerUnreachable):  # following tells it, if it lasts
                 board.waiting = await _reasons(client, board)
-                if board.line() != told:  # a reason may stand for hours
-                    show(board)
+            if board.line() != told:  # a reason may stand for hours
+                show(board)
 
     explaining = asyncio.create_task(explain_silence())
     try:
@@ -77,7 +81,7 @@ async def _reasons(client: Client, board: Board) -> dict[str, str]:
 
 def _live_table(live: Live) -> Callable[[Board], None]:
     return lambda board: live.update(
-        Group(grid_table(board.heads, board.rows()), board.line()), refresh=True
+        Group(grid_table(board.heads, board.rows()), Text(board.line())), refresh=True
     )
 
 
