@@ -67,6 +67,13 @@ def test_a_preset_goes_by_its_name() -> None:
     assert suffixes([named])["c1"] == ".chat.brief.txt"
 
 
+def test_two_texts_under_one_name_are_numbered() -> None:
+    asked = job(("chat", "Be brief."), ("chat", "In short:"))
+    columns = [each.model_copy(update={"prompt_name": "brief"}) for each in asked.columns]
+    endings = suffixes([asked.model_copy(update={"columns": columns})])
+    assert endings == {"c0": ".chat.brief-1.txt", "c1": ".chat.brief-2.txt"}
+
+
 async def test_captions_lie_beside_their_pictures(client: Client, pictures: Path) -> None:
     tally = await write_sidecars(client, [job(("m", ""))], pictures, overwrite=False)
     assert (pictures / "a.txt").read_text() == "a cat\n"

@@ -37,20 +37,22 @@ class Tally:
 
 def suffixes(jobs: Iterable[Job]) -> dict[str, str]:
     """Column id -> ending of its sidecars: `.txt` for a single column, else `.MODEL.txt`, and
-    `.MODEL.PROMPT.txt` where a model stands in several; a preset goes by its name.
+    `.MODEL.PROMPT.txt` where a model stands in several; a preset goes by its name. What
+    would be called alike is numbered.
     """
     columns = [column for job in jobs for column in job.columns]
-    asked = {(c.model, c.prompt): c.prompt_name or c.prompt for c in columns}
-    models = [model for model, _ in asked]
+    asked = {(c.model, c.prompt): _safe(c.prompt_name or c.prompt)[:40].strip("-") for c in columns}
 
     def ending(model: str, prompt: str) -> str:
         if len(asked) == 1:
             return ".txt"
-        if models.count(model) == 1:
+        of_model = {p: name for (m, p), name in asked.items() if m == model}
+        if len(of_model) == 1:
             return f".{_safe(model)}.txt"
-        number = [p for m, p in asked if m == model].index(prompt) + 1
-        name = _safe(asked[model, prompt])[:40].strip("-")
-        return f".{_safe(model)}.{name or number}.txt"
+        name, number = of_model[prompt], list(of_model).index(prompt) + 1
+        unlike = name and list(of_model.values()).count(name) == 1
+        told = name if unlike else f"{name}-{number}".strip("-")
+        return f".{_safe(model)}.{told}.txt"
 
     return {c.id: ending(c.model, c.prompt) for c in columns}
 
