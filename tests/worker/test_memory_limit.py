@@ -74,6 +74,7 @@ class Greedy(CustomModel):
         return ["fine"] * len(images)
 """
 MB, GB = 10**6, 10**9
+STACK = 2**23
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ MB, GB = 10**6, 10**9
     [
         (None, 8 * GB, 8 * GB, "what others leave of the worker's 10.0 GB"),
         (None, GB, GB, "what others leave"),
-        (None, 0, 500 * MB + 2**25 + 2**26, "what others leave"),
+        (None, 0, 500 * MB + 2**25 + 3 * STACK, "what others leave"),
         ("1G", 8 * GB, GB + 2**31, "spec.requirements.memory and 2.1 GB beside it"),
         ("1G", 2 * GB, 2 * GB, "what others leave"),
     ],
@@ -90,13 +91,19 @@ def test_an_engine_may_take_what_others_leave_or_what_is_stated(
     stated: str | None, free: int, size: int, why: str
 ) -> None:
     """It has mapped 0.5 GB already, and as much is kept for others."""
-    limit = allowed(Requirements(memory=stated), Memory(10 * GB, free, 500 * MB), threads=4)
+    memory = Memory(10 * GB, free, 500 * MB, threads=1)
+    limit = allowed(Requirements(memory=stated), memory, threads=4)
     assert limit.size == size and why in str(limit)
 
 
 def test_an_engine_that_takes_more_than_is_stated_may_start_its_threads_all_the_same() -> None:
     limit = allowed(Requirements(memory="1G"), Memory(20 * GB, 9 * GB, 6 * GB), threads=4)
-    assert limit.size == 6 * GB + 2**25 + 4 * 2**24
+    assert limit.size == 6 * GB + 2**25 + 4 * STACK
+
+
+def test_nothing_is_left_for_threads_that_have_started() -> None:
+    limit = allowed(Requirements(), Memory(10 * GB, 0, GB, threads=70), threads=64)
+    assert limit.size == GB + 2**25
 
 
 def test_a_large_machine_keeps_no_more_than_it_needs() -> None:

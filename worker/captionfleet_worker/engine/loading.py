@@ -26,6 +26,8 @@ from captionfleet_worker.process_tree import adopt_orphans
 Progress = Callable[[str], None]
 _HABITS = Habits()
 _MOST_DECODERS = 8
+_OTHER_THREADS = 4
+"""Of an engine: that which talks to the worker, and what libraries keep for themselves."""
 """More decode faster than any model of today captions."""
 
 
@@ -181,13 +183,16 @@ def _captioner(
     # Imports torch, so it comes after the checks that need none.
     from captionfleet_worker.engine.transformers_captioner import TransformersCaptioner
 
-    # Set when it has captioned once: mapped files count in full while they load, and what cannot
-    # start its threads for the first batch ends the process.
+    # Set once it has captioned its test picture, if it has one: mapped files count in full while
+    # they load.
     return TransformersCaptioner(checkpoint), _limit(order, Requirements())
 
 
 def _limit(order: EngineOrder, requirements: Requirements) -> MemoryLimit | None:
-    return MemoryLimit(requirements, order.threads) if order.device == "cpu" else None
+    if order.device != "cpu":
+        return None
+    threads = order.threads + min(order.threads, _MOST_DECODERS) + _OTHER_THREADS
+    return MemoryLimit(requirements, threads)
 
 
 def failure_of(error: Exception) -> LoadFailed:

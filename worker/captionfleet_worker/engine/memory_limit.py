@@ -22,9 +22,9 @@ _KEPT_AT_MOST = 2**30
 """Of the worker's memory: the agent needs some too, and others may grow at the same moment."""
 _LEAST = 32 * 2**20
 """What an engine may take even where nothing is free: enough to say so."""
-_LEAST_PER_THREAD = 16 * 2**20
-"""For the stacks, 8 MiB each as a rule, of one that computes and one that decodes. They count in
-full once they are mapped, and a library that cannot start its threads ends the process."""
+_STACK = 8 * 2**20
+"""Of a thread, as a rule. It counts in full once it is mapped, and a library that cannot start its
+threads ends the process."""
 _PERIOD_SECONDS = 1.0
 _STATUS = Path("/proc/self/status")
 
@@ -39,6 +39,8 @@ class Memory:
     """Of that, used by nobody."""
     mapped: int
     """By this process already, as the limit counts it: used or not."""
+    threads: int = 0
+    """Of this process, whose stacks are mapped."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class Allowed:
 
 
 def allowed(requirements: Requirements, memory: Memory, threads: int) -> Allowed:
-    least = memory.mapped + _LEAST + threads * _LEAST_PER_THREAD
+    """`threads`: most that the engine will have."""
+    least = memory.mapped + _LEAST + max(0, threads - memory.threads) * _STACK
     kept = min(memory.total * _KEPT_PERCENT // 100, _KEPT_AT_MOST)
     left = Allowed(
         max(memory.mapped + memory.free - kept, least),
@@ -69,8 +72,11 @@ def allowed(requirements: Requirements, memory: Memory, threads: int) -> Allowed
 def memory_now() -> Memory | None:
     """None where the kernel does not tell what it counts."""
     cgroup = read_cgroup()
-    total, mapped = memory_total(cgroup), _mapped()
-    return Memory(total, total - memory_used(cgroup), mapped) if mapped else None
+    total, told = memory_total(cgroup), _told()
+    if "VmData" not in told:
+        return None
+    free = total - memory_used(cgroup)
+    return Memory(total, free, int(told["VmData"]) * 1024, int(told["Threads"]))
 
 
 class MemoryLimit:
@@ -109,8 +115,7 @@ def _set(size: int) -> None:
     )
 
 
-def _mapped() -> int | None:
-    for line in _STATUS.read_text().splitlines():
-        if line.startswith("VmData:"):
-            return int(line.split()[1]) * 1024
-    return None
+def _told() -> dict[str, str]:
+    """What the kernel tells of this process: sizes in kB, without their unit."""
+    lines = (line.partition(":") for line in _STATUS.read_text().splitlines())
+    return {name: told.split()[0] for name, _, told in lines if told.strip()}

@@ -47,6 +47,8 @@ def open_picture(picture: bytes, enough: tuple[int, int] | None = None) -> Image
     except MemoryError:
         raise
     except Exception as error:  # whatever a decoder raises for broken bytes
+        if "out of memory" in str(error):  # how Pillow tells that of its decoders in C
+            raise MemoryError(str(error)) from None
         raise BadPicture(f"the picture cannot be decoded ({type(error).__name__})") from None
     if min(image.size) < _SMALLEST_SIDE:
         width, height = (max(_SMALLEST_SIDE, side) for side in image.size)
