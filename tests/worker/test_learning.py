@@ -47,6 +47,12 @@ def test_memory_that_was_short_for_a_moment_on_a_cpu_is_forgotten_with_the_copy(
     assert Learning(8, kept, ABOUT).size({}) == 8
 
 
+def test_a_cpu_heeds_no_shortage_that_was_written_down_once(tmp_path: Path) -> None:
+    kept = KeptSizes(tmp_path / "sizes")
+    Learning(8, kept, ABOUT).limit({}, 2)
+    assert Learning(8, kept, ABOUT, own_memory=False).allowed == 8
+
+
 @pytest.mark.parametrize("short", [lambda it: it.limit({}, 2), lambda it: it.doubt(4)])
 def test_a_size_that_was_found_best_while_memory_was_short_is_not_kept(
     short: Callable[[Learning], None], tmp_path: Path

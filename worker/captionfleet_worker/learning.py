@@ -7,7 +7,7 @@ import contextlib
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -53,24 +53,29 @@ class KeptSizes:
 
     def write(self, about: str, known: Known) -> None:
         """Disks that refuse are logged: captions matter more."""
-        content = _FILE.dump_json(_Kept(about, known))
+        content, why = _FILE.dump_json(_Kept(about, known)), ""
         for file in self._files(about):
             try:
                 _write(file, content)
                 return
             except OSError as error:
-                log.warning("batch sizes not kept", file=str(file), why=str(error))
+                why = str(error)
+        log.warning("batch sizes not kept", about=about, why=why)
 
     def forget_oldest(self) -> None:
         """Looks at each file, which takes its time over a network."""
-        with contextlib.suppress(OSError):
-            files = sorted(self.folder.glob("*.json"), key=lambda file: file.stat().st_mtime)
-            for file in files[:-_MOST_KEPT]:
-                file.unlink(missing_ok=True)
+        for folder in self._folders():
+            with contextlib.suppress(OSError):
+                files = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime)
+                for file in files[:-_MOST_KEPT]:
+                    file.unlink(missing_ok=True)
 
     def _files(self, about: str) -> list[Path]:
         name = f"{sha256(about.encode()).hexdigest()[:32]}.json"
-        return [folder / name for folder in (self.folder, self.own) if folder]
+        return [folder / name for folder in self._folders()]
+
+    def _folders(self) -> list[Path]:
+        return list(dict.fromkeys(folder for folder in (self.folder, self.own) if folder))
 
 
 def _write(file: Path, content: bytes) -> None:
@@ -99,7 +104,8 @@ class Learning:
         self._own_memory = own_memory
         self._kept = kept
         self._about = about
-        self._known = {_DEFAULTS: kept.read(about)}
+        known = kept.read(about)
+        self._known = {_DEFAULTS: known if own_memory else replace(known, safe=None)}
 
     def size(self, options: Mapping[str, Any]) -> int:
         """Most pictures of the next batch with these options."""
