@@ -1,6 +1,7 @@
 """The GPU's benchmark takes its whole way on a CPU too, with tiny models: it is ready for one."""
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -13,9 +14,11 @@ pytestmark = pytest.mark.services
 
 
 def run(*arguments: str) -> list[dict[str, Any]]:
+    # A number of threads for all of them would not reach the naive side.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
     told = subprocess.run(
         [sys.executable, "-m", "benchmarks.bench_gpu", *arguments],
-        cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True,
+        cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, env=kept,
     )  # fmt: skip
     return [json.loads(line) for line in told.stdout.splitlines()]
 
