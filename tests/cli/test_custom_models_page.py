@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tests.cli.installation import Ran, Up, run_command, started
 from tests.cli.test_upload import caption
-from tests.conftest import ROOT
+from tests.conftest import ROOT, eventually
 from tests.worker.engines import engine_of, order_for, plain
 
 from captionfleet.client import Client
@@ -104,6 +104,10 @@ async def said(client: Client, model: str) -> str:
     return (await caption(client, model)).partition(",")[0]
 
 
+async def is_offered(client: Client, model: str) -> bool:
+    return model in [each["metadata"]["name"] for each in await client.manifests("models")]
+
+
 async def test_the_file_alone_then_its_manifest_then_an_upload_caption(up: Up) -> None:
     async with Client(up.url) as client:
         assert await said(client, "mood") == "a picture"
@@ -125,6 +129,7 @@ async def test_a_manifest_from_elsewhere_takes_the_place_of_the_file(
     manifest["spec"]["custom"]["entrypoint"] = "gloom:Mood"
     (tmp_path / "gloom.yaml").write_text(yaml.safe_dump(manifest))
     async with Client(up.url) as client:
+        await eventually(lambda: is_offered(client, "gloom"), what="the saved file is noticed")
         assert await said(client, "gloom") == "a picture"
         applied = await up.run("apply", "-f", str(tmp_path / "gloom.yaml"))
         assert applied.out == "captionmodel/gloom configured\n", applied.err
