@@ -26,9 +26,9 @@ from captionfleet_worker.process_tree import adopt_orphans
 Progress = Callable[[str], None]
 _HABITS = Habits()
 _MOST_DECODERS = 8
+"""More decode faster than any model of today captions."""
 _OTHER_THREADS = 4
 """Of an engine: that which talks to the worker, and what libraries keep for themselves."""
-"""More decode faster than any model of today captions."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _load(order: EngineOrder, code: list[Path], progress: Progress) -> Ready:
         fault_point("engine: in mid-load")
         most = spec.batching.max_batch_size
         answering = Answering(
-            captioner, spec.generation, most, min(order.threads, _MOST_DECODERS),
+            captioner, spec.generation, most, _decoders(order),
             limit.set if limit else None,
         )  # fmt: skip
         if spec.acceptance.smoke_test:
@@ -191,8 +191,11 @@ def _captioner(
 def _limit(order: EngineOrder, requirements: Requirements) -> MemoryLimit | None:
     if order.device != "cpu":
         return None
-    threads = order.threads + min(order.threads, _MOST_DECODERS) + _OTHER_THREADS
-    return MemoryLimit(requirements, threads)
+    return MemoryLimit(requirements, order.threads + _decoders(order) + _OTHER_THREADS)
+
+
+def _decoders(order: EngineOrder) -> int:
+    return min(order.threads, _MOST_DECODERS)
 
 
 def failure_of(error: Exception) -> LoadFailed:
