@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 from tests.conftest import SHAPES, eventually
+from tests.marked import lives, variable
 
 from captionfleet.client import Client
 
@@ -58,8 +59,8 @@ class Up:
 
         What was known once counts until it ends: an orphan has no parent to be known by.
         """
-        marked = {each for each in psutil.process_iter() if _marked(each, self.mark)}
-        self.known = {each for each in self.known | marked if _lives(each)}
+        marked = {p for p in psutil.process_iter() if variable(p, _MARK) == self.mark}
+        self.known = {each for each in self.known | marked if lives(each)}
         return sorted(self.known, key=lambda each: each.pid)
 
     async def program(self, words: str) -> psutil.Process:
@@ -163,24 +164,6 @@ def _environment(home: Path) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("CAPTIONFLEET_")}
     kept.pop("RABBITMQ_URL", None)
     return kept | {"XDG_STATE_HOME": str(home / "state"), "PYTHONUNBUFFERED": "1"}
-
-
-def _marked(process: psutil.Process, mark: str) -> bool:
-    try:
-        try:
-            return process.environ().get(_MARK) == mark
-        except psutil.AccessDenied:  # a worker lets nobody but root look; its operator can be seen
-            parent = process.parent()
-            return parent is not None and _marked(parent, mark)
-    except (psutil.Error, OSError):
-        return False
-
-
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
 
 
 def _command(process: psutil.Process) -> str:

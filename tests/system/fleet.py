@@ -21,6 +21,7 @@ import httpx
 import psutil
 from PIL import Image
 from tests.conftest import eventually
+from tests.marked import lives, variable
 
 from captionfleet.ids import new_nonce
 
@@ -112,19 +113,10 @@ class Fleet:
 
         What was known once counts until it ends: an orphan has no parent to be known by.
         """
-        mine = {process for process in psutil.process_iter() if self._is_mine(process)}
-        self.known = {each for each in self.known | mine if _lives(each)}
+        orders = str(self.orders)
+        mine = {p for p in psutil.process_iter() if variable(p, "ORACLE_ORDERS") == orders}
+        self.known = {each for each in self.known | mine if lives(each)}
         return sorted(self.known, key=lambda each: each.pid)
-
-    def _is_mine(self, process: psutil.Process) -> bool:
-        try:
-            try:
-                return process.environ().get("ORACLE_ORDERS") == str(self.orders)
-            except psutil.AccessDenied:  # a worker lets nobody but root look; its operator does
-                parent = process.parent()
-                return parent is not None and self._is_mine(parent)
-        except psutil.Error:
-            return False
 
     def stop(self) -> int:
         """SIGTERM to `up` alone; its exit code."""
@@ -136,13 +128,6 @@ class Fleet:
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
-
-
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
 
 
 def _command(process: psutil.Process) -> str:
